@@ -1,0 +1,16 @@
+//! Keeps configuration files right on Linux machines.
+//!
+//! The modules in reading order, top to bottom; an arrow of imports points down only.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::string_slice,
+        reason = "unit tests write files and read clocks; the library is also linted without them"
+    )
+)]
+
+pub mod backoff;
+pub mod clock;
+pub mod tls;
