@@ -1,0 +1,9 @@
+//! Whose state it is.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a profile's state belongs: endpoint or local directory, region, role, application, environment and configuration
+/// profile as one text. A changed identity uses none of the old state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Identity(pub String);
