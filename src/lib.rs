@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod settings;
 pub mod protocol;
 pub mod backoff;
 pub mod clock;

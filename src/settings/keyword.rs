@@ -1,0 +1,91 @@
+//! Values that are one word of a few.
+
+use std::str::FromStr;
+
+use super::field::Written;
+use super::finding::Findings;
+use super::node::Node;
+use super::suggestion;
+use super::valid::{Format, OnFailure, ReloadVerb, Signal};
+
+fn one_of<T: Copy>(
+    node: &Node,
+    noun: &str,
+    words: &[(&str, T)],
+    findings: &mut Findings,
+) -> Option<T> {
+    let text = node.text(noun, findings)?;
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Some(*value);
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let help = match suggestion::nearest(text, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("write one of {}", suggestion::list(&known)),
+    };
+    findings
+        .error(node.at, format!("`{text}` is not {noun}"))
+        .help(help);
+    None
+}
+
+impl Written for Format {
+    fn read(node: &Node, findings: &mut Findings) -> Option<Format> {
+        const WORDS: [(&str, Format); 4] = [
+            ("json", Format::Json),
+            ("yaml", Format::Yaml),
+            ("toml", Format::Toml),
+            ("text", Format::Text),
+        ];
+        one_of(node, "a format", &WORDS, findings)
+    }
+}
+
+impl Written for OnFailure {
+    fn read(node: &Node, findings: &mut Findings) -> Option<OnFailure> {
+        const WORDS: [(&str, OnFailure); 2] =
+            [("rollback", OnFailure::Rollback), ("keep", OnFailure::Keep)];
+        one_of(node, "a way to deal with a failure", &WORDS, findings)
+    }
+}
+
+impl Written for ReloadVerb {
+    fn read(node: &Node, findings: &mut Findings) -> Option<ReloadVerb> {
+        const WORDS: [(&str, ReloadVerb); 6] = [
+            ("reload", ReloadVerb::Reload),
+            ("restart", ReloadVerb::Restart),
+            ("reload-or-restart", ReloadVerb::ReloadOrRestart),
+            ("try-restart", ReloadVerb::TryRestart),
+            ("try-reload-or-restart", ReloadVerb::TryReloadOrRestart),
+            ("start", ReloadVerb::Start),
+        ];
+        one_of(node, "a verb of systemctl for this", &WORDS, findings)
+    }
+}
+
+impl Written for Signal {
+    /// With or without `SIG`.
+    fn read(node: &Node, findings: &mut Findings) -> Option<Signal> {
+        let text = node.text("a signal's name", findings)?;
+        let name = text.strip_prefix("SIG").unwrap_or(text);
+        if let Ok(signal) = nix::sys::signal::Signal::from_str(&format!("SIG{name}")) {
+            return Some(Signal {
+                name: name.to_owned(),
+                number: signal as i32,
+            });
+        }
+        let known: Vec<&str> = nix::sys::signal::Signal::iterator()
+            .map(|signal| signal.as_str().trim_start_matches("SIG"))
+            .collect();
+        let upper = name.to_uppercase();
+        let upper = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let help = match suggestion::nearest(upper, known) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => "write a name such as `HUP`, `USR1` or `TERM`".to_owned(),
+        };
+        findings
+            .error(node.at, format!("`{text}` is not a signal's name"))
+            .help(help);
+        None
+    }
+}

@@ -1,0 +1,283 @@
+//! Settings that hold: every default filled in, every name resolved, every path absolute.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What one settings file and its drop-ins say. Maps are in byte order of their keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The main file, as an absolute path.
+    pub file: PathBuf,
+    /// The main file's directory: commands run in it.
+    pub directory: PathBuf,
+    pub source: SourceSettings,
+    /// The alternate root, absolute; every target path lies below it.
+    pub root: Option<PathBuf>,
+    pub ready_timeout: Duration,
+    pub stop_timeout: Duration,
+    pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+    pub targets: BTreeMap<TargetPath, Arc<Target>>,
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+}
+
+/// Where configurations come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSettings {
+    Aws(AwsSettings),
+    /// The embedded server over this directory, in this process, on a loopback port.
+    Local {
+        directory: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AwsSettings {
+    pub region: Option<String>,
+    /// Used as it is, no path added. `None`: the SDK's own endpoint rules and variables.
+    pub endpoint_url: Option<String>,
+    /// A profile of the AWS shared config files.
+    pub credentials_profile: Option<String>,
+    pub assume_role: Option<AssumeRole>,
+    /// PEM bundle trusted beside the system's roots; also AWS_CA_BUNDLE.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssumeRole {
+    pub role_arn: String,
+    pub external_id: Option<String>,
+    pub session_name: String,
+}
+
+/// The name of a profile in the settings: not empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProfileName(pub(crate) Arc<str>);
+
+/// The name of a service in the settings: not empty. A service written in place is named after its target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServiceName(pub(crate) Arc<str>);
+
+/// A target's path as it stands in the settings: absolute, without `.`, `..` and empty parts. The alternate root is not part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TargetPath(pub(crate) Arc<str>);
+
+macro_rules! name {
+    ($type:ident) => {
+        impl $type {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+name!(ProfileName);
+name!(ServiceName);
+name!(TargetPath);
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    pub name: ProfileName,
+    pub application: String,
+    pub environment: String,
+    pub configuration_profile: String,
+    /// Sent as RequiredMinimumPollIntervalInSeconds; whole seconds.
+    pub poll_interval: Duration,
+    /// False: left out of `merge`, `none` in templates, delays neither READY nor `once` while it has no configuration.
+    pub required: bool,
+    pub sensitive: bool,
+    pub validate: Validate,
+    /// The profile's own, else that of `aws`.
+    pub assume_role: Option<AssumeRole>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Validate {
+    /// `None`: by content type.
+    pub format: Option<Format>,
+    pub schema: Option<PathBuf>,
+    /// Bytes.
+    pub max_size: Option<u64>,
+    /// The share of the accepted configuration's size by which a new one may be smaller: 0.0 to 1.0.
+    pub max_shrink: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Json,
+    Yaml,
+    Toml,
+    Text,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub path: TargetPath,
+    /// At least one, each once, in the order written.
+    pub from: Vec<ProfileName>,
+    pub render: Render,
+    pub owner: Option<Principal>,
+    pub group: Option<Principal>,
+    /// Permission bits, at most 0o7777.
+    pub mode: Option<u32>,
+    /// Runs on the staged file before the swap; `{staged}` in its argv is the staged file's path.
+    pub validate_command: Option<Command>,
+    /// In the order written.
+    pub notify: Vec<ServiceName>,
+    /// Of any of its profiles.
+    pub sensitive: bool,
+}
+
+/// How a target's bytes are made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Render {
+    /// The bytes as they came; the target has exactly one profile.
+    Verbatim,
+    /// RFC 7396, later profiles win, written as `format`.
+    ///
+    /// The format is that of the path's ending (`.json`, `.yaml`, `.yml`, `.toml`), else the one that all its profiles
+    /// declare by `validate.format`; never text.
+    Merge { format: Format },
+    /// A minijinja template in this file, over the merged configuration where `merge` says so.
+    Template { file: PathBuf, merge: bool },
+}
+
+/// A user or group: by number, or by a name that is looked up when a file is staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    Id(u32),
+    Name(String),
+}
+
+/// An argv that runs without a shell, or a line that the operator wrote for `/bin/sh -c`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Command {
+    /// Never empty.
+    Argv(Vec<String>),
+    Shell(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Service {
+    pub name: ServiceName,
+    /// Runs after the swap, before the notification.
+    pub check: Option<Command>,
+    pub notify: Notify,
+    pub probe: Option<Probe>,
+    pub on_failure: OnFailure,
+    /// Limit of each run of `check`, `command`, `validate_command` and of a unit job.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Notify {
+    Reload { unit: String, verb: ReloadVerb },
+    Signal { signal: Signal, to: SignalTarget },
+    Command(Command),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ReloadVerb {
+    Reload,
+    Restart,
+    ReloadOrRestart,
+    TryRestart,
+    TryReloadOrRestart,
+    Start,
+}
+
+/// A signal's name without `SIG`, known to this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Signal {
+    pub name: String,
+    pub number: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum SignalTarget {
+    /// Below the alternate root, like a target.
+    PidFile(PathBuf),
+    Unit(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Probe {
+    pub ask: ProbeAsk,
+    /// From the end of the notification; the probe says no when it has not succeeded `successes` times in a row by then.
+    pub within: Duration,
+    /// In a row; at least 1.
+    pub successes: u32,
+    /// Before the first try.
+    pub delay: Duration,
+    /// Between two tries.
+    pub interval: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum ProbeAsk {
+    /// Any 2xx answer is a success.
+    Http(String),
+    /// Exit 0 is a success.
+    Command(Command),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum OnFailure {
+    Rollback,
+    Keep,
+}
+
+impl Settings {
+    /// Where a path of the settings (a target, a `pid_file`) really lies.
+    pub fn rooted(&self, path: &str) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(path.trim_start_matches('/')),
+            None => PathBuf::from(path),
+        }
+    }
+}
+
+/// The names' constructors check nothing but emptiness: they are for the settings reader and for tests.
+impl From<&str> for ProfileName {
+    fn from(name: &str) -> ProfileName {
+        ProfileName(name.into())
+    }
+}
+
+impl From<&str> for ServiceName {
+    fn from(name: &str) -> ServiceName {
+        ServiceName(name.into())
+    }
+}
+
+impl TargetPath {
+    /// The path, if it is absolute and without `.`, `..`, empty parts and NUL.
+    pub fn new(path: &str) -> Option<TargetPath> {
+        let parts = path.strip_prefix('/')?;
+        let sound = !path.contains('\0')
+            && parts
+                .split('/')
+                .all(|part| !matches!(part, "" | "." | ".."));
+        sound.then(|| TargetPath(path.into()))
+    }
+
+    /// The last part of the path.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// Limit of a command where no service sets one.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
