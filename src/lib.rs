@@ -13,6 +13,8 @@
 
 pub mod settings;
 pub mod protocol;
+pub mod process;
 pub mod backoff;
 pub mod clock;
+pub mod telemetry;
 pub mod tls;

@@ -1,0 +1,176 @@
+//! Children: argv or shell, own process group, time limit, group killed before its leader is reaped, output kept short.
+
+mod group;
+mod lookup;
+mod output;
+mod pidfd;
+mod words;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::settings::Command;
+
+pub use lookup::NotFound;
+pub use pidfd::Pidfd;
+pub use words::{Shown, one_line};
+
+use group::Group;
+use output::Output;
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Exit status, 0 to 255.
+    Exited(i32),
+    /// By a signal that was not ours.
+    Killed(i32),
+    /// Its time was up: TERM, 5 s of grace, KILL, to its whole group.
+    TimedOut,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub ended: Ended,
+    /// The last 4 KiB of standard output and error together, as text; control characters escaped.
+    pub output: String,
+}
+
+/// What a child is given.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Where the child starts; `/` where it is empty.
+    pub directory: PathBuf,
+    /// Added to the allow-listed variables (PATH, HOME, LANG, LC_*, TZ, USER, LOGNAME, SHELL, TMPDIR).
+    pub variables: Vec<(String, String)>,
+}
+
+/// Why a command could not be started; travels inside the `io::Error` of [`run`].
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot enter the working directory `{}`", .0.display())]
+    Directory(PathBuf, #[source] io::Error),
+    #[error("cannot start `{}`", .0.display())]
+    Spawn(PathBuf, #[source] io::Error),
+    #[error("cannot watch the child of `{}`; this needs Linux 5.3 or later", .0.display())]
+    Watch(PathBuf, #[source] io::Error),
+}
+
+/// What a group is given between TERM and KILL, and what the kernel is given to carry out a KILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the command to its end or its limit. Standard input is /dev/null. An error means that it could not be started.
+///
+/// A run that is dropped kills its whole group. What the leader leaves behind when it ends by itself is left alone:
+/// it may be a daemon that the command was meant to start. Needs a Tokio runtime with IO and time.
+pub async fn run(
+    command: &Command,
+    surroundings: &Surroundings,
+    limit: Duration,
+) -> io::Result<Run> {
+    run_with_grace(command, surroundings, limit, GRACE).await
+}
+
+/// The absolute path of the program that the command would start, searched as execvp does; an error names the program.
+///
+/// A name without a slash is searched in the PATH that children get; any other relative one lies below `directory`.
+pub fn program(command: &Command, directory: &Path) -> io::Result<PathBuf> {
+    let surroundings = Surroundings {
+        directory: directory.to_owned(),
+        variables: Vec::new(),
+    };
+    surroundings.program(command)
+}
+
+impl Surroundings {
+    /// As [`program`], with a PATH of these variables before our own.
+    pub fn program(&self, command: &Command) -> io::Result<PathBuf> {
+        lookup::program(lookup::name(command), self)
+    }
+
+    /// The same with more variables; later ones win.
+    pub fn with(&self, variables: &[(String, String)]) -> Surroundings {
+        let mut all = self.variables.clone();
+        all.extend_from_slice(variables);
+        Surroundings {
+            directory: self.directory.clone(),
+            variables: all,
+        }
+    }
+}
+
+impl Run {
+    /// The end of the output on one line of at most about `limit` characters; empty when there was none.
+    pub fn last_words(&self, limit: usize) -> String {
+        words::last_line(&self.output, limit)
+    }
+}
+
+async fn run_with_grace(
+    command: &Command,
+    surroundings: &Surroundings,
+    limit: Duration,
+    grace: Duration,
+) -> io::Result<Run> {
+    let (mut group, mut output) = Group::start(command, surroundings)?;
+    debug!(command = %Shown(command), pid = group.pid(), "started");
+    let in_time = {
+        let mut reading = pin!(output.drain());
+        let wait = async {
+            let mut ended = pin!(group.leader_ended());
+            tokio::select! {
+                () = &mut ended => {}
+                // The end of the output is not the end of the child: daemons close theirs and go on.
+                () = &mut reading => ended.await,
+            }
+        };
+        timeout(limit, wait).await.is_ok()
+    };
+    let ended = if in_time {
+        Ended::from(group.reap()?)
+    } else {
+        end_group(&mut group, &mut output, grace).await;
+        Ended::TimedOut
+    };
+    debug!(command = %Shown(command), pid = group.pid(), ?ended, "ended");
+    Ok(Run {
+        ended,
+        output: output.finish(),
+    })
+}
+
+/// TERM, grace, KILL. The leader is reaped last: while it is unreaped, nobody else can have the group's number.
+async fn end_group(group: &mut Group, output: &mut Output, grace: Duration) {
+    group.terminate();
+    // The leader's end alone says nothing about its children, an output that all of them have closed does.
+    let all_gone = async {
+        output.drain().await;
+        group.leader_ended().await;
+    };
+    let _ = timeout(grace, all_gone).await;
+    group.kill();
+    // A child that the kernel does not let go (a dead network file system) is left to the runtime to reap.
+    if timeout(grace, group.leader_ended()).await.is_ok() {
+        let _ = group.reap();
+    }
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Ended {
+        use std::os::unix::process::ExitStatusExt;
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Exited(code),
+            (None, signal) => Ended::Killed(signal.unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
