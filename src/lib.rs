@@ -14,6 +14,7 @@
 pub mod settings;
 pub mod protocol;
 pub mod process;
+pub mod watch;
 pub mod backoff;
 pub mod clock;
 pub mod telemetry;
