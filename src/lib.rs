@@ -11,6 +11,8 @@
     )
 )]
 
+pub mod install;
+
 pub mod settings;
 pub mod protocol;
 pub mod process;

@@ -1,0 +1,218 @@
+//! Steps (b) and (c) of the commit: what is there gets a second name, then the new files take its place.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::attributes::{self, Along};
+use super::directory::{Directory, Own, split};
+use super::error::{InstallError, Kind};
+use super::file::{self, Regular};
+use super::group::by_directory;
+use super::staging::{create, random_name};
+use super::{Kept, Placement};
+
+/// More directories than this are opened a second time for their fsync instead of being held: descriptors are few (1,024 by default).
+const HELD: usize = 64;
+
+/// The kept name of a target that was gone when it was to be kept: a link to nowhere with this text. Without it a missing kept name
+/// would say "not yet renamed" after the swap.
+const GONE: &str = "appconfigd: the target was gone";
+
+/// Step (b).
+pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), InstallError> {
+    for group in by_directory(placements) {
+        let kept: Vec<(&str, &str)> = group
+            .members
+            .iter()
+            .filter_map(|(_, placement)| match &placement.kept {
+                Kept::Absent => None,
+                Kept::Name(kept) => Some((split(&placement.target).1, kept.as_str())),
+            })
+            .collect();
+        if kept.is_empty() {
+            continue;
+        }
+        let directory = Directory::open(root, group.target)?;
+        let (own, ()) = directory.in_own(|own| {
+            for (name, kept) in &kept {
+                if keep_one(&directory, own, name, kept)?.is_none() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })?;
+        // Before any rename: a kept name that is missing after a crash proves that its target was not renamed. `.appconfigd/` is new
+        // most of the time, since it goes when it is empty, so its own name is synced always.
+        own.sync()?;
+        directory.sync()?;
+    }
+    Ok(())
+}
+
+/// `None` if `.appconfigd/` was removed from under us.
+fn keep_one(
+    directory: &Directory,
+    own: &Own,
+    name: &str,
+    kept: &str,
+) -> Result<Option<()>, InstallError> {
+    match rustix::fs::linkat(directory.fd(), name, own.fd(), kept, AtFlags::empty()) {
+        Ok(()) | Err(Errno::EXIST) => Ok(Some(())),
+        Err(Errno::NOENT) => match rustix::fs::symlinkat(GONE, own.fd(), kept) {
+            Ok(()) | Err(Errno::EXIST) => Ok(Some(())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(InstallError::at("keep", directory.path_of(name))(errno)),
+        },
+        // Another's file under protected_hardlinks, too many links, a file system without links.
+        Err(Errno::PERM | Errno::MLINK | Errno::NOTSUP | Errno::NOSYS) => {
+            copy(directory, own, name, kept)
+        }
+        Err(errno) => Err(refused(directory, name, "keep", errno)),
+    }
+}
+
+/// Keeps a copy with all metadata. It gets the kept name when it is whole: the kept name's presence must mean that.
+fn copy(
+    directory: &Directory,
+    own: &Own,
+    name: &str,
+    kept: &str,
+) -> Result<Option<()>, InstallError> {
+    if file::stat(own.fd(), kept, &own.path_of(kept))?.is_some() {
+        return Ok(Some(()));
+    }
+    let path = directory.path_of(name);
+    let Some(original) = Regular::open(directory, name)? else {
+        // Gone in this very moment: the next round finds out.
+        return Ok(None);
+    };
+    let temporary = random_name("copy");
+    let Some(file) = create(own, &temporary, &path)? else {
+        return Ok(None);
+    };
+    let copied = fill_copy(&original, &file, &path).and_then(|()| {
+        rustix::fs::renameat(own.fd(), &temporary, own.fd(), kept)
+            .map_err(InstallError::at("keep a copy of", &path))
+    });
+    if copied.is_err() {
+        own.drop_name(&temporary);
+    }
+    copied.map(Some)
+}
+
+fn fill_copy(original: &Regular, mut file: &File, path: &Path) -> Result<(), InstallError> {
+    let metadata = original.metadata();
+    std::io::copy(&mut &original.file, &mut file)
+        .map_err(InstallError::at("keep a copy of", path))?;
+    // After the bytes: writing takes capabilities and set-id bits away.
+    attributes::dress(
+        file,
+        path,
+        &metadata,
+        Some((&original.file, Along::ToSameBytes)),
+    )?;
+    attributes::confirm_mode(file, path, metadata.mode)?;
+    rustix::fs::futimens(file, &times(&original.stat))
+        .map_err(InstallError::at("set the times of a copy of", path))?;
+    rustix::fs::fsync(file).map_err(InstallError::at("sync a copy of", path))
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the widths differ between machines"
+)]
+fn times(stat: &rustix::fs::Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: stat.st_atime as i64,
+            tv_nsec: stat.st_atime_nsec as _,
+        },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime as i64,
+            tv_nsec: stat.st_mtime_nsec as _,
+        },
+    }
+}
+
+/// Whether a kept name stands for "the target was gone".
+pub(super) fn stands_for_gone(own: &Own, kept: &str) -> bool {
+    rustix::fs::readlinkat(own.fd(), kept, Vec::new())
+        .is_ok_and(|text| text.as_bytes() == GONE.as_bytes())
+}
+
+/// Step (c).
+pub(super) fn swap(root: Option<&Path>, placements: &[Placement]) -> Result<(), InstallError> {
+    let groups = by_directory(placements);
+    let mut held = Vec::new();
+    // First every rename, then every fsync: the files change together as nearly as they can.
+    for group in &groups {
+        let directory = Directory::open(root, group.target)?;
+        let own = directory.own()?;
+        for (_, placement) in &group.members {
+            swap_one(&directory, own.as_ref(), placement)?;
+        }
+        if held.len() < HELD {
+            held.push(directory);
+        }
+    }
+    for directory in &held {
+        directory.sync()?;
+    }
+    for group in groups.iter().skip(held.len()) {
+        Directory::open(root, group.target)?.sync()?;
+    }
+    Ok(())
+}
+
+fn swap_one(
+    directory: &Directory,
+    own: Option<&Own>,
+    placement: &Placement,
+) -> Result<(), InstallError> {
+    let (_, name) = split(&placement.target);
+    let renamed = match own {
+        Some(own) => rustix::fs::renameat(own.fd(), &placement.staged, directory.fd(), name),
+        None => Err(Errno::NOENT),
+    };
+    match renamed {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) => match Regular::open(directory, name)? {
+            // Renamed before a crash.
+            Some(there) if there.digest()? == placement.digest => Ok(()),
+            Some(_) | None => Err(InstallError::StagedGone {
+                path: directory.path_of(name),
+            }),
+        },
+        Err(errno) => Err(refused(directory, name, "rename into", errno)),
+    }
+}
+
+/// Why the kernel refused a link or a rename of a target: what lies there says more than the number.
+pub(super) fn refused(
+    directory: &Directory,
+    name: &str,
+    step: &'static str,
+    errno: Errno,
+) -> InstallError {
+    let path = directory.path_of(name);
+    if matches!(errno, Errno::BUSY | Errno::XDEV | Errno::PERM)
+        && let Err(error) = file::refuse_what_cannot_be_replaced(directory, name)
+    {
+        return error;
+    }
+    if matches!(
+        errno,
+        Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::PERM
+    ) && let Ok(Some(stat)) = file::stat(directory.fd(), name, &path)
+        && Kind::of(stat.st_mode) != Kind::File
+    {
+        return InstallError::NotAFile {
+            path,
+            found: Kind::of(stat.st_mode),
+        };
+    }
+    InstallError::at(step, path)(errno)
+}

@@ -1,0 +1,213 @@
+//! What can go wrong while a target is written: the step, the path, the next step for the operator.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+/// Every variant names the path. The cause is in `source()` only; [`InstallError::errno`] gives its number.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error("cannot {step} `{}`{}", path.display(), advice(source))]
+    Step {
+        step: &'static str,
+        path: PathBuf,
+        #[source]
+        source: Arc<io::Error>,
+    },
+    #[error(
+        "cannot open `{}`, the directory of `{}`; create it, or correct the target's path",
+        directory.display(),
+        path.display()
+    )]
+    NoDirectory {
+        directory: PathBuf,
+        path: PathBuf,
+        #[source]
+        source: Arc<io::Error>,
+    },
+    #[error("cannot use `{}` as a target: it is {found}, not a regular file; {}", path.display(), found.next_step())]
+    NotAFile { path: PathBuf, found: Kind },
+    #[error(
+        "cannot replace `{}`: the file is a mount of its own, and such a file cannot be replaced atomically; \
+         mount its directory instead",
+        path.display()
+    )]
+    Mounted { path: PathBuf },
+    #[error(
+        "cannot replace `{}`: the file is immutable or append-only; take the attribute off with `chattr -i -a`, \
+         or remove the target",
+        path.display()
+    )]
+    Immutable { path: PathBuf },
+    #[error(
+        "cannot stage in `{}`: it is {found}, not a directory of ours; remove it, the name is reserved",
+        path.display()
+    )]
+    Occupied { path: PathBuf, found: Kind },
+    #[error(
+        "cannot stage in `{}`: it belongs to uid {owner}, not to us (uid {us}); remove it, \
+         or run as the user who owns it",
+        path.display()
+    )]
+    OtherOwner { path: PathBuf, owner: u32, us: u32 },
+    #[error("cannot set the owner of `{}`: there is no user `{name}`; create the user, or correct `owner`", path.display())]
+    NoUser { path: PathBuf, name: String },
+    #[error("cannot set the group of `{}`: there is no group `{name}`; create the group, or correct `group`", path.display())]
+    NoGroup { path: PathBuf, name: String },
+    #[error(
+        "cannot set mode {mode:04o} on `{}`: the kernel dropped bits of it; join the group or run as root, \
+         or leave the set-id bits out of `mode`",
+        path.display()
+    )]
+    ModeRefused { path: PathBuf, mode: u32 },
+    #[error("cannot read `{}` to keep it: it is larger than {limit} bytes; move it away", path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error(
+        "cannot rename into `{}`: its staged file is gone, and the target is not the new version; stage it again",
+        path.display()
+    )]
+    StagedGone { path: PathBuf },
+}
+
+impl InstallError {
+    /// The file or directory that the attempt was about.
+    pub fn path(&self) -> &Path {
+        match self {
+            InstallError::Step { path, .. }
+            | InstallError::NoDirectory { path, .. }
+            | InstallError::NotAFile { path, .. }
+            | InstallError::Mounted { path }
+            | InstallError::Immutable { path }
+            | InstallError::Occupied { path, .. }
+            | InstallError::OtherOwner { path, .. }
+            | InstallError::NoUser { path, .. }
+            | InstallError::NoGroup { path, .. }
+            | InstallError::ModeRefused { path, .. }
+            | InstallError::TooLarge { path, .. }
+            | InstallError::StagedGone { path } => path,
+        }
+    }
+
+    /// The kernel's error number, where the kernel said no.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            InstallError::Step { source, .. } | InstallError::NoDirectory { source, .. } => {
+                source.raw_os_error()
+            }
+            InstallError::NotAFile { .. }
+            | InstallError::Mounted { .. }
+            | InstallError::Immutable { .. }
+            | InstallError::Occupied { .. }
+            | InstallError::OtherOwner { .. }
+            | InstallError::NoUser { .. }
+            | InstallError::NoGroup { .. }
+            | InstallError::ModeRefused { .. }
+            | InstallError::TooLarge { .. }
+            | InstallError::StagedGone { .. } => None,
+        }
+    }
+
+    /// The disk or a quota is full: trying again later may work.
+    pub fn is_full(&self) -> bool {
+        self.is(Errno::NOSPC) || self.is(Errno::DQUOT)
+    }
+
+    pub(super) fn is(&self, errno: Errno) -> bool {
+        self.errno() == Some(errno.raw_os_error())
+    }
+
+    /// Adapts a failed call for `map_err`.
+    pub(super) fn at<E: Into<io::Error>>(
+        step: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(E) -> InstallError {
+        let path = path.into();
+        move |error| InstallError::Step {
+            step,
+            path,
+            source: Arc::new(error.into()),
+        }
+    }
+}
+
+/// What lies where a file belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Symlink,
+    Directory,
+    Fifo,
+    Socket,
+    Device,
+    Unknown,
+}
+
+impl Kind {
+    pub(super) fn of(mode: rustix::fs::RawMode) -> Kind {
+        use rustix::fs::FileType;
+        match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::Symlink,
+            FileType::Directory => Kind::Directory,
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
+            FileType::CharacterDevice | FileType::BlockDevice => Kind::Device,
+            FileType::Unknown => Kind::Unknown,
+        }
+    }
+
+    fn next_step(self) -> &'static str {
+        match self {
+            Kind::Symlink => {
+                "name the file that the link leads to as the target, or remove the link"
+            }
+            Kind::Directory => "name a file inside it as the target, or remove the directory",
+            Kind::File | Kind::Fifo | Kind::Socket | Kind::Device | Kind::Unknown => {
+                "correct the target's path"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Kind::File => "a regular file",
+            Kind::Symlink => "a symbolic link",
+            Kind::Directory => "a directory",
+            Kind::Fifo => "a named pipe",
+            Kind::Socket => "a socket",
+            Kind::Device => "a device",
+            Kind::Unknown => "something unknown",
+        })
+    }
+}
+
+/// The next step for the causes that operators meet.
+fn advice(source: &io::Error) -> &'static str {
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOSPC) => "; make room (blocks or inodes) on its file system",
+        Some(Errno::DQUOT) => "; raise the quota or make room",
+        Some(Errno::ROFS) => {
+            "; its file system is read-only here: remount it, or list the directory in the unit's `ReadWritePaths=`"
+        }
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "; run as a user who may do this (root, or with the capability), or change the target's directory, owner or mode"
+        }
+        Some(Errno::XDEV) => {
+            "; it and `.appconfigd` beside it are on different mounts: unmount `.appconfigd`"
+        }
+        Some(Errno::BUSY) => {
+            "; it is a mount of its own or in use: mount its directory instead of the file"
+        }
+        Some(Errno::NAMETOOLONG) => "; shorten the name: file systems allow 255 bytes",
+        Some(Errno::NOSYS) => {
+            "; an alternate root needs Linux 5.6 or later, and a sandbox that allows openat2"
+        }
+        Some(Errno::IO) => "; look for disk errors in the kernel's log",
+        Some(Errno::MFILE | Errno::NFILE) => "; raise the limit of open files (`LimitNOFILE=`)",
+        _ => "",
+    }
+}

@@ -1,0 +1,268 @@
+//! The one recipe that writes a target. Nothing else writes to a target's directory.
+//!
+//! Blocking; callers run it on blocking threads.
+
+mod attributes;
+mod back;
+mod commit;
+mod directory;
+mod error;
+mod file;
+mod group;
+mod principal;
+mod staging;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use error::{InstallError, Kind};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use self::directory::{Directory, OWN, rooted, split};
+use self::file::Regular;
+use crate::protocol::Digest;
+use crate::settings::{Principal, TargetPath};
+
+/// Owner, group and permission bits of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    pub uid: u32,
+    pub gid: u32,
+    /// At most 0o7777.
+    pub mode: u32,
+}
+
+/// What the settings say about a target's metadata; `None`: that of the file which is there, else our own ids and 0644 (0600 if sensitive).
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub owner: Option<Principal>,
+    pub group: Option<Principal>,
+    pub mode: Option<u32>,
+    pub sensitive: bool,
+}
+
+/// What lies at a target's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Absent,
+    File { digest: Digest, metadata: Metadata },
+}
+
+/// A target's part in a transaction: enough to swap it and to put it back, also after a crash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    pub target: TargetPath,
+    /// Name of the new file inside `.appconfigd/` of the target's directory.
+    pub staged: String,
+    pub kept: Kept,
+    /// Of the new bytes.
+    pub digest: Digest,
+    /// Of the new file.
+    pub metadata: Metadata,
+}
+
+/// Where the target that was there before the transaction is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kept {
+    /// There was none.
+    Absent,
+    /// A name inside `.appconfigd/` of the target's directory.
+    Name(String),
+}
+
+/// What going back found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WentBack {
+    /// The target is what it was before the transaction.
+    Restored,
+    /// Target and kept name are both gone (a tmpfs after a reboot): the caller makes the target anew from `accepted`.
+    Gone,
+}
+
+/// Bytes and metadata of a file that is about to be overwritten and is not ours.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Foreign {
+    pub target: TargetPath,
+    pub bytes: Bytes,
+    pub metadata: Metadata,
+}
+
+/// Never shows the bytes.
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreign")
+            .field("target", &self.target)
+            .field("bytes", &format_args!("{} bytes", self.bytes.len()))
+            .field("metadata", &self.metadata)
+            .finish()
+    }
+}
+
+/// Writes targets below an optional alternate root.
+#[derive(Clone, Debug)]
+pub struct Installer {
+    root: Option<PathBuf>,
+}
+
+impl Installer {
+    /// `root`: targets lie below it, and no link leads out of it.
+    pub fn new(root: Option<PathBuf>) -> Installer {
+        Installer { root }
+    }
+
+    /// Two targets with the same parent (device, inode) and name, if there are any. Parents that do not exist are compared as text.
+    pub fn same_file(&self, targets: &BTreeSet<TargetPath>) -> Option<(TargetPath, TargetPath)> {
+        let mut seen = BTreeMap::new();
+        for target in targets {
+            let (_, name) = split(target);
+            // As text no two targets are the same: they come in a set.
+            let Some(parent) = directory::identity_of_parent(self.root(), target) else {
+                continue;
+            };
+            if let Some(first) = seen.insert((parent, name), target) {
+                return Some((first.clone(), target.clone()));
+            }
+        }
+        None
+    }
+
+    /// What lies at the target's path. A symbolic link, a directory, a device are errors that name what was found; so is a directory
+    /// of the target that does not exist. Reads the file in pieces.
+    pub fn look(&self, target: &TargetPath) -> Result<Found, InstallError> {
+        match self.open(target)? {
+            None => Ok(Found::Absent),
+            Some(file) => Ok(Found::File {
+                digest: file.digest()?,
+                metadata: file.metadata(),
+            }),
+        }
+    }
+
+    /// Bytes and metadata of the file at the target's path, `None` where there is none. A file over 64 MiB is an error.
+    pub fn read(&self, target: &TargetPath) -> Result<Option<Foreign>, InstallError> {
+        let Some(file) = self.open(target)? else {
+            return Ok(None);
+        };
+        Ok(Some(Foreign {
+            target: target.clone(),
+            bytes: file.bytes()?.into(),
+            metadata: file.metadata(),
+        }))
+    }
+
+    /// The metadata that the target shall have; looks up names in the system's user database.
+    pub fn metadata(
+        &self,
+        target: &TargetPath,
+        wanted: &Wanted,
+        found: &Found,
+    ) -> Result<Metadata, InstallError> {
+        principal::metadata(&rooted(self.root(), target.as_str()), wanted, found)
+    }
+
+    /// Writes and syncs a new file in `.appconfigd/`; its name. ACL, `user.*` attributes and SELinux label are those of the file that
+    /// is there. May be called from several threads at once, also for one directory.
+    pub fn stage(
+        &self,
+        target: &TargetPath,
+        bytes: &[u8],
+        metadata: &Metadata,
+    ) -> Result<String, InstallError> {
+        let (_, name) = split(target);
+        staging::stage(
+            &Directory::open(self.root(), target)?,
+            name,
+            bytes,
+            metadata,
+        )
+    }
+
+    /// The staged file's whole path, for `validate_command`; below a root with links resolved as we resolve them.
+    pub fn staged_path(&self, target: &TargetPath, staged: &str) -> PathBuf {
+        let (parent, _) = split(target);
+        let real = self.root().and_then(|root| {
+            let directory = Directory::open(Some(root), target).ok()?;
+            directory.real_path()
+        });
+        real.unwrap_or_else(|| rooted(self.root(), parent))
+            .join(OWN)
+            .join(staged)
+    }
+
+    /// A fresh random name for a kept file.
+    pub fn kept_name(&self) -> String {
+        staging::random_name("old")
+    }
+
+    /// Removes a staged file that will not be used, and `.appconfigd/` if it is then empty.
+    pub fn discard(&self, target: &TargetPath, staged: &str) {
+        sweep::discard(self.root(), target, staged);
+    }
+
+    /// Step (b): links every present target to its kept name and syncs. Kept names that exist already stay as they are. A target that
+    /// has gone in the meantime leaves a mark under its kept name, and [`Installer::put_back`] answers [`WentBack::Gone`] for it.
+    pub fn keep(&self, placements: &[Placement]) -> Result<(), InstallError> {
+        commit::keep(self.root(), placements)
+    }
+
+    /// Step (c): renames every staged file over its target and syncs each directory once. A staged name that is gone while its
+    /// target has the new digest counts as renamed. After an error some targets may be renamed: [`Installer::put_back`] knows which.
+    pub fn swap(&self, placements: &[Placement]) -> Result<(), InstallError> {
+        commit::swap(self.root(), placements)
+    }
+
+    /// Sets owner, group and mode on the target's file itself, without touching its bytes. Synced.
+    pub fn repair_metadata(
+        &self,
+        target: &TargetPath,
+        metadata: &Metadata,
+    ) -> Result<(), InstallError> {
+        let path = rooted(self.root(), target.as_str());
+        let Some(Regular { file, .. }) = self.open(target)? else {
+            return Err(InstallError::at("repair the metadata of", path)(
+                rustix::io::Errno::NOENT,
+            ));
+        };
+        attributes::set_owner(&file, &path, metadata)?;
+        attributes::set_mode(&file, &path, metadata.mode)?;
+        attributes::confirm_mode(&file, &path, metadata.mode)?;
+        rustix::fs::fsync(&file).map_err(InstallError::at("sync", path))
+    }
+
+    /// Targets that are by now neither the kept file nor the new one: to be kept in history before `put_back`. What has no bytes (a
+    /// link, a directory) or more than 64 MiB of them is left out with a line in the log.
+    pub fn foreign(&self, placements: &[Placement]) -> Result<Vec<Foreign>, InstallError> {
+        back::foreign(self.root(), placements)
+    }
+
+    /// Puts every target back; goes on after a failure and returns one result a placement, in order. May be called again.
+    pub fn put_back(&self, placements: &[Placement]) -> Vec<Result<WentBack, InstallError>> {
+        back::put_back(self.root(), placements)
+    }
+
+    /// Removes kept names (and staged leftovers of these placements), then `.appconfigd/` where it is empty.
+    pub fn release(&self, placements: &[Placement]) {
+        sweep::release(self.root(), placements);
+    }
+
+    /// Removes everything in `.appconfigd/` of these targets' directories that no placement names. Never while something is staged
+    /// that is in no placement yet.
+    pub fn sweep(&self, targets: &BTreeSet<TargetPath>, live: &[Placement]) {
+        sweep::sweep(self.root(), targets, live);
+    }
+
+    fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn open(&self, target: &TargetPath) -> Result<Option<Regular>, InstallError> {
+        let (_, name) = split(target);
+        Regular::open(&Directory::open(self.root(), target)?, name)
+    }
+}
