@@ -12,6 +12,7 @@
 )]
 
 pub mod install;
+pub mod ledger;
 
 pub mod settings;
 pub mod protocol;

@@ -1,0 +1,127 @@
+//! What can go wrong with the ledger, sorted by what happens next.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another process holds the state directory. `pid` is 0 where it has not said who it is.
+    #[error(
+        "the state directory `{directory}` is held by process {pid}: stop that one, or name another by `--state-directory`"
+    )]
+    Held { directory: String, pid: u32 },
+    /// Written by a newer program.
+    #[error(
+        "`{path}` has schema {found}, this program knows {known}: it was written by appconfigd {written_by}, run that version or a newer one"
+    )]
+    Newer {
+        path: String,
+        found: i64,
+        known: i64,
+        written_by: String,
+    },
+    #[error("cannot {step} `{path}`")]
+    Io {
+        step: &'static str,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot {step} in the ledger `{path}`")]
+    Sqlite {
+        step: &'static str,
+        path: String,
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Nothing was written; the ledger is whole.
+    #[error("cannot {step} in the ledger `{path}`: free space on its file system")]
+    Full {
+        step: &'static str,
+        path: String,
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Found while running. The next start moves the ledger aside.
+    #[error(
+        "cannot {step} in the ledger `{path}`, it is damaged: restart appconfigd, which moves it aside and begins a new one"
+    )]
+    Damaged {
+        step: &'static str,
+        path: String,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error("the ledger's thread has ended: restart appconfigd")]
+    Ended,
+}
+
+impl LedgerError {
+    pub(super) fn io(step: &'static str, path: &Path, source: impl Into<std::io::Error>) -> Self {
+        LedgerError::Io {
+            step,
+            path: path.display().to_string(),
+            source: source.into(),
+        }
+    }
+
+    pub(super) fn sqlite(step: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.display().to_string();
+        match kind(&source) {
+            Kind::Damage => LedgerError::Damaged { step, path, source },
+            Kind::Full => LedgerError::Full { step, path, source },
+            Kind::Io | Kind::Other => LedgerError::Sqlite { step, path, source },
+        }
+    }
+}
+
+/// What follows from an error of SQLite's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The bytes are wrong: to be moved aside.
+    Damage,
+    /// No space: nothing is wrong with the connection.
+    Full,
+    /// The connection is not to be used again: what a failed fsync left behind is unknown.
+    Io,
+    Other,
+}
+
+pub(super) fn kind(error: &rusqlite::Error) -> Kind {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Kind::Damage,
+            ErrorCode::DiskFull => Kind::Full,
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Kind::Io,
+            _ => Kind::Other,
+        },
+        // A value that this program cannot have written.
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::Utf8Error(..) => Kind::Damage,
+        _ => Kind::Other,
+    }
+}
+
+/// An error once more, for each of the commits that it befell; the text of the rarer ones is all that is kept.
+pub(super) fn again(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, message) => {
+            rusqlite::Error::SqliteFailure(*failure, message.clone())
+        }
+        other => rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
+            Some(other.to_string()),
+        ),
+    }
+}
+
+/// Damage that no single call of SQLite's reports.
+pub(super) fn damage(what: impl Into<String>) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+        Some(what.into()),
+    )
+}

@@ -1,0 +1,246 @@
+//! What the ledger holds, and the changes to it. `State::apply` does in memory what a commit does on disk.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::install::{Metadata, Placement};
+use crate::protocol::{Configuration, Digest, Identity};
+use crate::settings::{ServiceName, TargetPath};
+
+/// A configuration without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub digest: Digest,
+    pub label: Option<String>,
+    pub content_type: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    pub since: Timestamp,
+}
+
+/// A token: a secret by our rules, never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SavedToken(pub String);
+
+impl fmt::Debug for SavedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SavedToken(…)")
+    }
+}
+
+/// A session as it outlives a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSession {
+    pub token: SavedToken,
+    /// When the service answered with this token: it lives 24 h from then.
+    pub issued_at: Timestamp,
+    /// The token has been sent once already and its answer was lost.
+    pub sent: bool,
+    /// As answered.
+    pub interval: Duration,
+    /// No call has brought an answer yet: the first may be made at once.
+    pub fresh: bool,
+}
+
+/// Why `received` was turned down before a swap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub digest: Digest,
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+/// What the ledger says lies at a target's path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    pub digest: Digest,
+    pub metadata: Metadata,
+    pub since: Timestamp,
+}
+
+/// The last that is known of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    pub condition: ServiceCondition,
+    pub since: Timestamp,
+    /// One line.
+    pub last_result: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceCondition {
+    Acknowledged,
+    Pending,
+    Failed,
+    NotRunning,
+}
+
+/// An obligation that is on disk before the first rename.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Unique; never used again.
+    pub id: u64,
+    pub direction: Direction,
+    /// 1 and more; 4 goes back.
+    pub attempts: u32,
+    pub opened_at: Timestamp,
+    /// Per profile what it installs.
+    pub profiles: BTreeMap<Identity, Version>,
+    pub placements: Vec<Placement>,
+    pub services: BTreeMap<ServiceName, IntentService>,
+    /// What was accepted and installed when the transaction began: what going back restores.
+    pub before: Before,
+}
+
+/// The ledger's rows of an intent's profiles and targets as they were when it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    pub accepted: BTreeMap<Identity, Option<Version>>,
+    pub installed: BTreeMap<TargetPath, Option<Installed>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Forward,
+    /// The files are to be what they were. `reason` for screens.
+    Back {
+        reason: String,
+    },
+    /// Closed forwards, but a service has not answered yet: the kept names stay so that a rejection can still go back.
+    Standing,
+}
+
+/// A service's part in an intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct IntentService {
+    /// Per target what it had acknowledged when the transaction began; a target that is missing here had no row.
+    pub acknowledged: BTreeMap<TargetPath, Option<Digest>>,
+    /// It ran when the transaction began.
+    pub ran: bool,
+    /// It was, or after a crash may have been, told of the new files.
+    pub notified: bool,
+}
+
+/// An outcome that failed here after the swap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Per changed target the digest it got.
+    pub outcome: BTreeMap<TargetPath, Digest>,
+    /// Of the services' definitions: another definition is another outcome.
+    pub services: Digest,
+    /// The profiles that brought it, with what each had.
+    pub profiles: BTreeMap<Identity, Digest>,
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+/// A file that was there and was replaced or removed, or a configuration: what `history` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundFile {
+    pub target: TargetPath,
+    pub digest: Digest,
+    /// Bytes. Digest and size are taken from the bytes when the file is kept.
+    pub size: u64,
+    pub metadata: Metadata,
+    pub at: Timestamp,
+    /// One line: why it was kept.
+    pub reason: String,
+}
+
+/// Everything but bodies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub sessions: BTreeMap<Identity, SavedSession>,
+    /// When the profile was last polled with an answer, and when it is due again.
+    pub polls: BTreeMap<Identity, Poll>,
+    pub received: BTreeMap<Identity, Version>,
+    pub accepted: BTreeMap<Identity, Version>,
+    pub refusals: BTreeMap<Identity, Refusal>,
+    pub installed: BTreeMap<TargetPath, Installed>,
+    /// `None`: unknown, which is pending.
+    pub acknowledged: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
+    pub services: BTreeMap<ServiceName, ServiceRecord>,
+    pub intents: BTreeMap<u64, Intent>,
+    pub quarantine: Vec<Quarantine>,
+    /// Newest last, at most 10 a target; the same file found again moves to the end.
+    pub found_files: Vec<FoundFile>,
+    /// Configurations that were received, newest last, at most 10 a profile; the same bytes received again move to the end.
+    pub history: BTreeMap<Identity, Vec<Version>>,
+    /// Bytes of history: found files, and configurations except the newest of each profile. Bounded to 64 MiB, the oldest go.
+    pub history_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    pub last: Timestamp,
+    pub next: Timestamp,
+}
+
+/// One change. Several make one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The session and its poll times, each `None` if it is gone. Renewed sessions alone are committed NORMAL.
+    Session {
+        identity: Identity,
+        session: Option<SavedSession>,
+        poll: Option<Poll>,
+    },
+    /// What a poll brought: becomes `received` and the newest of the history.
+    Received {
+        identity: Identity,
+        configuration: Configuration,
+        at: Timestamp,
+    },
+    /// `None`: what was accepted last has been taken back, and there was nothing before it.
+    Accepted {
+        identity: Identity,
+        version: Option<Version>,
+    },
+    Refused {
+        identity: Identity,
+        refusal: Option<Refusal>,
+    },
+    Installed {
+        target: TargetPath,
+        installed: Option<Installed>,
+    },
+    /// `digest: None` is unknown.
+    Acknowledged {
+        service: ServiceName,
+        target: TargetPath,
+        digest: Option<Digest>,
+    },
+    /// The pair has no row any more.
+    AcknowledgementDropped {
+        service: ServiceName,
+        target: TargetPath,
+    },
+    Service {
+        service: ServiceName,
+        record: Option<ServiceRecord>,
+    },
+    /// Writes or replaces the intent with this id.
+    Intent(Intent),
+    IntentClosed {
+        id: u64,
+    },
+    /// Keeps the newest 32 a profile.
+    Quarantined(Quarantine),
+    /// Lifts every quarantine that this profile has part in.
+    QuarantineLifted {
+        identity: Identity,
+    },
+    /// Bytes that go to history.
+    FileKept {
+        file: FoundFile,
+        bytes: Bytes,
+    },
+}

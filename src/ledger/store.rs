@@ -1,0 +1,456 @@
+//! The one connection that writes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::changes::Changes;
+use super::directory::Directory;
+use super::error::{Kind, LedgerError, again, damage, kind};
+use super::limits::Limits;
+use super::record::{Change, State};
+use super::{rows, schema};
+use crate::protocol::Digest;
+
+/// Pages that may be in the log before they are brought home; the log is then about 4 MiB.
+const LOG_PAGES: usize = 1000;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+/// What is left of the log's file after a burst.
+const LOG_BYTES: i64 = 4 * 1024 * 1024;
+
+/// How long somebody with a shell may keep us waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct Store {
+    directory: Directory,
+    path: PathBuf,
+    limits: Limits,
+    /// `None` after an error that leaves a connection's state unknown: the next request opens another.
+    connection: Option<Connection>,
+    synchronous: Synchronous,
+    /// The log may lack pages that an fsync reported as lost; it is brought home before anything is built on it.
+    suspect: bool,
+    /// `State::history_bytes`, when known.
+    history_bytes: Option<u64>,
+    /// About how many pages have gone to the log.
+    log_pages: usize,
+    /// What opening read to see whether it can be read; the first `load` takes it.
+    read_at_open: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Synchronous {
+    Full,
+    Normal,
+}
+
+impl Synchronous {
+    /// A renewed session that is lost costs a new session, nothing else.
+    fn of(changes: &[Change]) -> Synchronous {
+        let renewed = |change: &Change| {
+            matches!(
+                change,
+                Change::Session {
+                    session: Some(_),
+                    ..
+                }
+            )
+        };
+        if changes.iter().all(renewed) {
+            Synchronous::Normal
+        } else {
+            Synchronous::Full
+        }
+    }
+}
+
+impl Store {
+    /// Opens the ledger of a locked directory, or makes one. With the place that a damaged one went to.
+    pub(super) fn open(
+        directory: &Directory,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<(Store, Option<PathBuf>), LedgerError> {
+        let mut moved_aside = None;
+        if directory.database().exists() {
+            match Store::existing(directory, limits).map_err(blame_the_file) {
+                Err(LedgerError::Damaged { .. }) => {
+                    moved_aside = Some(directory.move_aside(now)?);
+                }
+                other => return other.map(|store| (store, None)),
+            }
+        }
+        create(directory)?;
+        let store = Store::existing(directory, limits)?;
+        Ok((store, moved_aside))
+    }
+
+    fn existing(directory: &Directory, limits: Limits) -> Result<Store, LedgerError> {
+        let path = directory.database();
+        if directory.is_marked() || !directory.has_known_format()? {
+            let found = damage("damage was found in it before");
+            return Err(LedgerError::sqlite("open the file", &path, found));
+        }
+        directory.close_to_others()?;
+        let connection = connect(&path)?;
+        let sqlite = |step| {
+            let path = path.clone();
+            move |source| LedgerError::sqlite(step, &path, source)
+        };
+        schema::verify(&connection, &path)?;
+        check(&connection).map_err(sqlite("check the pages"))?;
+        // SQLite sees wrong pages; wrong values show when they are read.
+        let state = rows::state(&connection).map_err(sqlite("read"))?;
+        schema::sign(&connection).map_err(sqlite("write"))?;
+        Ok(Store {
+            directory: directory.clone(),
+            path,
+            limits,
+            connection: Some(connection),
+            synchronous: Synchronous::Full,
+            suspect: false,
+            history_bytes: Some(state.history_bytes),
+            log_pages: 0,
+            read_at_open: Some(state),
+        })
+    }
+
+    pub(super) fn load(&mut self) -> Result<State, LedgerError> {
+        if let Some(state) = self.read_at_open.take() {
+            return Ok(state);
+        }
+        let state = rows::state(self.connection()?);
+        state.map_err(|source| self.failed("read", source))
+    }
+
+    pub(super) fn body(&mut self, digest: Digest) -> Result<Option<Bytes>, LedgerError> {
+        let body = rows::body(self.connection()?, digest);
+        body.map_err(|source| self.failed("read", source))
+    }
+
+    /// Each of the groups' members whole or not at all, in one transaction. A member that fails by itself takes down no
+    /// other; when the commit fails, all fail.
+    pub(super) fn commit(&mut self, group: &[Vec<Change>]) -> Vec<Result<(), LedgerError>> {
+        self.read_at_open = None;
+        let mut outcomes = Vec::with_capacity(group.len());
+        let source = match self.attempt(group, &mut outcomes) {
+            Ok(()) => {
+                self.bring_home(group);
+                None
+            }
+            Err(Failure::Ledger(error)) => {
+                // There was no connection: the first is told why, and each of the others would be told the same.
+                return self.refuse_all(group.len(), error);
+            }
+            Err(Failure::Sqlite(source)) => Some(source),
+        };
+        if let Some(source) = source {
+            self.history_bytes = None;
+            self.roll_back();
+            outcomes.resize_with(group.len(), || Ok(()));
+            return outcomes
+                .into_iter()
+                .map(|own| Err(self.failed("commit", own.err().unwrap_or_else(|| again(&source)))))
+                .collect();
+        }
+        outcomes
+            .into_iter()
+            .map(|own| own.map_err(|source| self.failed("commit", source)))
+            .collect()
+    }
+
+    /// `outcomes` gets the members that failed by themselves; an error is everybody's.
+    fn attempt(
+        &mut self,
+        group: &[Vec<Change>],
+        outcomes: &mut Vec<rusqlite::Result<()>>,
+    ) -> Result<(), Failure> {
+        let full = group
+            .iter()
+            .any(|changes| Synchronous::of(changes) == Synchronous::Full);
+        let wanted = if full {
+            Synchronous::Full
+        } else {
+            Synchronous::Normal
+        };
+        self.connection().map_err(Failure::Ledger)?;
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Failure::Ledger(LedgerError::Ended));
+        };
+        if self.synchronous != wanted {
+            let word = match wanted {
+                Synchronous::Full => "FULL",
+                Synchronous::Normal => "NORMAL",
+            };
+            connection.pragma_update(None, "synchronous", word)?;
+            self.synchronous = wanted;
+        }
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for changes in group {
+            let savepoint = transaction.savepoint()?;
+            let own = Changes::new(&savepoint, &self.limits, &mut self.history_bytes).make(changes);
+            match own {
+                Ok(()) => {
+                    savepoint.commit()?;
+                    outcomes.push(Ok(()));
+                }
+                Err(error) => {
+                    self.history_bytes = None;
+                    // Full disks and failed writes end the whole transaction, not only the savepoint.
+                    if savepoint.is_autocommit() || kind(&error) != Kind::Other {
+                        return Err(Failure::Sqlite(error));
+                    }
+                    savepoint.finish()?;
+                    outcomes.push(Err(error));
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn refuse_all(&self, members: usize, error: LedgerError) -> Vec<Result<(), LedgerError>> {
+        let source = match &error {
+            LedgerError::Sqlite { source, .. }
+            | LedgerError::Full { source, .. }
+            | LedgerError::Damaged { source, .. } => Some(again(source)),
+            _ => None,
+        };
+        let mut all = vec![Err(error)];
+        for _ in 1..members {
+            all.push(Err(match &source {
+                Some(source) => LedgerError::sqlite("open the file", &self.path, again(source)),
+                None => LedgerError::Ended,
+            }));
+        }
+        all.truncate(members);
+        all
+    }
+
+    /// Writes the log's pages into the database when there are many. What fails here fails no commit: the log has it.
+    fn bring_home(&mut self, group: &[Vec<Change>]) {
+        self.log_pages += group.iter().flatten().map(pages).sum::<usize>();
+        if self.log_pages < LOG_PAGES {
+            return;
+        }
+        self.log_pages = 0;
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(source) = done {
+            let error = self.failed("write back the log", source);
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger's log grows"
+            );
+        }
+    }
+
+    /// The connection, opened anew where the last one was given up.
+    fn connection(&mut self) -> Result<&Connection, LedgerError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let connection = connect(&self.path)?;
+                self.synchronous = Synchronous::Full;
+                self.history_bytes = None;
+                if self.suspect {
+                    // Every page of the log is written once more, into the database, and that is synced.
+                    connection
+                        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                        .map_err(|source| {
+                            LedgerError::sqlite("write back the log", &self.path, source)
+                        })?;
+                    self.suspect = false;
+                }
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// What an error means for the connection, and for the caller.
+    fn failed(&mut self, step: &'static str, source: rusqlite::Error) -> LedgerError {
+        match kind(&source) {
+            Kind::Io => {
+                self.connection = None;
+                self.suspect = true;
+            }
+            Kind::Damage => {
+                self.connection = None;
+                self.directory.mark_damaged();
+            }
+            Kind::Full | Kind::Other => {}
+        }
+        LedgerError::sqlite(step, &self.path, source)
+    }
+
+    /// Dropping a transaction rolls it back as a rule; a connection that stays inside one is given up.
+    fn roll_back(&mut self) {
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+            && connection.execute_batch("ROLLBACK").is_err()
+        {
+            self.connection = None;
+        }
+    }
+}
+
+/// While opening, every statement is right, so an error that blames one (no such table, unknown format) is the file's.
+fn blame_the_file(error: LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Sqlite { step, path, source } if schema::is_the_files(&source) => {
+            LedgerError::Damaged { step, path, source }
+        }
+        other => other,
+    }
+}
+
+/// Why nobody's changes were made.
+enum Failure {
+    Ledger(LedgerError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(source: rusqlite::Error) -> Failure {
+        Failure::Sqlite(source)
+    }
+}
+
+/// About the pages that a change sends to the log.
+fn pages(change: &Change) -> usize {
+    match change {
+        Change::Received { configuration, .. } => 4 + configuration.bytes().len() / PAGE,
+        Change::FileKept { bytes, .. } => 4 + bytes.len() / PAGE,
+        _ => 3,
+    }
+}
+
+/// Makes a new ledger beside its place, and gives it its name when it is whole and synced.
+fn create(directory: &Directory) -> Result<(), LedgerError> {
+    let path = directory.begin()?;
+    let fault = |source| LedgerError::sqlite("create the tables", &path, source);
+    let connection =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(fault)?;
+    schema::create(&connection).map_err(fault)?;
+    journal(&connection, &path)?;
+    connection.close().map_err(|(_, source)| fault(source))?;
+    directory.finish()
+}
+
+/// A connection to an existing ledger as this program uses it.
+fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    let fault = |source| LedgerError::sqlite("open the file", path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    configure(&connection).map_err(fault)?;
+    journal(&connection, path)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Negative: KiB. The daemon reads the ledger once; pages kept in memory would only be large.
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // This program does it itself: an error of the built-in one is told to nobody.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    // After a burst the log's file becomes small again.
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))
+}
+
+fn journal(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|source| LedgerError::sqlite("begin a log", path, source))?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let unsupported = std::io::Error::other("no write-ahead log: a local file system is needed");
+    Err(LedgerError::io("begin a log for", path, unsupported))
+}
+
+/// Holds every page against its place in the file.
+fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let mut check = connection.prepare("PRAGMA quick_check(1)")?;
+    let found: String = check.query_row([], |row| row.get(0))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(damage(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_write_the_next_request_gets_a_new_connection_and_the_log_is_brought_home() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Directory::at(directory.path());
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut store, _) = Store::open(&place, Limits::default(), now).unwrap();
+        let refused = vec![Change::Refused {
+            identity: crate::protocol::Identity("a".to_owned()),
+            refusal: Some(crate::ledger::Refusal {
+                digest: Digest::of(b"one"),
+                reason: "no JSON".to_owned(),
+                since: now,
+            }),
+        }];
+        store
+            .commit(std::slice::from_ref(&refused))
+            .remove(0)
+            .unwrap();
+        let log = directory.path().join("ledger.db-wal");
+        assert_ne!(log.metadata().unwrap().len(), 0);
+
+        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        let error = store.failed("commit", rusqlite::Error::SqliteFailure(failed, None));
+        assert!(matches!(error, LedgerError::Sqlite { .. }));
+        assert!(store.connection.is_none() && store.suspect);
+        assert!(!place.is_marked());
+        store.load().unwrap();
+        store.load().unwrap();
+        assert!(store.connection.is_some() && !store.suspect);
+        assert_eq!(log.metadata().unwrap().len(), 0);
+        store.commit(&[refused]).remove(0).unwrap();
+    }
+
+    #[test]
+    fn only_a_renewed_session_may_be_lost_in_a_power_cut() {
+        let session = |session| Change::Session {
+            identity: crate::protocol::Identity("a".to_owned()),
+            session,
+            poll: None,
+        };
+        let renewed = session(Some(crate::ledger::SavedSession {
+            token: crate::ledger::SavedToken("t".to_owned()),
+            issued_at: Timestamp::UNIX_EPOCH,
+            sent: false,
+            interval: Duration::ZERO,
+            fresh: true,
+        }));
+        let other = Change::IntentClosed { id: 1 };
+        let normal = Synchronous::Normal;
+        assert_eq!(Synchronous::of(std::slice::from_ref(&renewed)), normal);
+        assert_ne!(Synchronous::of(&[session(None)]), normal);
+        assert_ne!(Synchronous::of(&[renewed, other]), normal);
+    }
+}

@@ -1,0 +1,208 @@
+//! Any records and changes, from few names so that they meet.
+
+use std::time::Duration;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+
+use super::*;
+use crate::install::{Kept, Placement};
+use crate::settings::ServiceName;
+
+fn any_identity() -> impl Strategy<Value = Identity> {
+    prop::sample::select(vec!["a", "b", "c 'quoted'", ""]).prop_map(identity)
+}
+
+fn any_target() -> impl Strategy<Value = TargetPath> {
+    prop::sample::select(vec!["/etc/x", "/etc/y"]).prop_map(target)
+}
+
+fn any_service() -> impl Strategy<Value = ServiceName> {
+    prop::sample::select(vec!["nginx", "shop"]).prop_map(|name| ServiceName(name.into()))
+}
+
+fn any_digest() -> impl Strategy<Value = Digest> {
+    (0u8..6).prop_map(|byte| Digest::of(&[byte]))
+}
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    // Near together so that they tie, and any with nanoseconds.
+    prop_oneof![
+        (0i64..4).prop_map(at),
+        (-60_000_000_000i64..200_000_000_000, 0i32..1_000_000_000)
+            .prop_map(|(seconds, nanos)| Timestamp::new(seconds, nanos).unwrap_or_default()),
+    ]
+}
+
+fn any_metadata() -> impl Strategy<Value = Metadata> {
+    (any::<u32>(), any::<u32>(), 0u32..=1).prop_map(|(uid, gid, mode)| Metadata {
+        uid,
+        gid,
+        mode: 0o640 + mode,
+    })
+}
+
+fn any_version() -> impl Strategy<Value = Version> {
+    let text = of(".{0,6}");
+    (
+        any_digest(),
+        text.clone(),
+        text,
+        0..=i64::MAX as u64,
+        any_time(),
+    )
+        .prop_map(|(digest, label, content_type, size, since)| Version {
+            digest,
+            label,
+            content_type,
+            size,
+            since,
+        })
+}
+
+fn any_session() -> impl Strategy<Value = SavedSession> {
+    let duration = (any::<u64>(), 0u32..1_000_000_000);
+    (".{0,8}", any_time(), any::<bool>(), duration, any::<bool>()).prop_map(
+        |(token, issued_at, sent, (seconds, nanos), fresh)| SavedSession {
+            token: SavedToken(token),
+            issued_at,
+            sent,
+            interval: Duration::new(seconds, nanos),
+            fresh,
+        },
+    )
+}
+
+fn any_intent() -> impl Strategy<Value = Intent> {
+    let direction = prop_oneof![
+        Just(Direction::Forward),
+        Just(Direction::Standing),
+        ".{0,6}".prop_map(|reason| Direction::Back { reason }),
+    ];
+    let kept = prop_oneof![Just(Kept::Absent), "[a-z]{3}".prop_map(Kept::Name)];
+    let placement = (any_target(), "[a-z]{3}", kept, any_digest(), any_metadata()).prop_map(
+        |(target, staged, kept, digest, metadata)| Placement {
+            target,
+            staged,
+            kept,
+            digest,
+            metadata,
+        },
+    );
+    let service = (
+        btree_map(any_target(), of(any_digest()), 0..3),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(acknowledged, ran, notified)| IntentService {
+            acknowledged,
+            ran,
+            notified,
+        });
+    (
+        prop_oneof![0u64..3, Just(u64::MAX)],
+        direction,
+        any::<u32>(),
+        any_time(),
+        btree_map(any_identity(), any_version(), 0..3),
+        vec(placement, 0..3),
+        btree_map(any_service(), service, 0..3),
+    )
+        .prop_map(
+            |(id, direction, attempts, opened_at, profiles, placements, services)| Intent {
+                id,
+                direction,
+                attempts,
+                opened_at,
+                profiles,
+                placements,
+                services,
+                before: crate::ledger::Before::default(),
+            },
+        )
+}
+
+fn any_quarantine() -> impl Strategy<Value = Quarantine> {
+    (
+        btree_map(any_target(), any_digest(), 0..3),
+        any_digest(),
+        btree_map(any_identity(), any_digest(), 0..4),
+        ".{0,6}",
+        any_time(),
+    )
+        .prop_map(|(outcome, services, profiles, reason, since)| Quarantine {
+            outcome,
+            services,
+            profiles,
+            reason,
+            since,
+        })
+}
+
+fn any_bytes() -> impl Strategy<Value = Bytes> {
+    (0u8..12, 0usize..60).prop_map(|(byte, length)| Bytes::from(vec![byte; length]))
+}
+
+pub(super) fn any_change() -> impl Strategy<Value = Change> {
+    let poll = (any_time(), any_time()).prop_map(|(last, next)| Poll { last, next });
+    let refusal =
+        (any_digest(), ".{0,6}", any_time()).prop_map(|(digest, reason, since)| Refusal {
+            digest,
+            reason,
+            since,
+        });
+    let installed =
+        (any_digest(), any_metadata(), any_time()).prop_map(|(digest, metadata, since)| {
+            Installed {
+                digest,
+                metadata,
+                since,
+            }
+        });
+    let condition = prop::sample::select(vec![
+        ServiceCondition::Acknowledged,
+        ServiceCondition::Pending,
+        ServiceCondition::Failed,
+        ServiceCondition::NotRunning,
+    ]);
+    let record = (condition, any_time(), ".{0,6}").prop_map(|(condition, since, last_result)| {
+        ServiceRecord {
+            condition,
+            since,
+            last_result,
+        }
+    });
+    let file = (any_target(), any_bytes(), 0u32..2, any_time());
+    prop_oneof![
+        2 => (any_identity(), of(any_session()), of(poll))
+            .prop_map(|(identity, session, poll)| Change::Session { identity, session, poll }),
+        8 => (any_identity(), any_bytes(), of(".{0,4}"), of(".{0,4}"), any_time())
+            .prop_map(|(identity, bytes, content_type, label, at)| Change::Received {
+                identity, configuration: Configuration::new(bytes, content_type, label), at,
+            }),
+        2 => (any_identity(), any_version())
+            .prop_map(|(identity, version)| Change::Accepted { identity, version: Some(version) }),
+        1 => (any_identity(), of(refusal))
+            .prop_map(|(identity, refusal)| Change::Refused { identity, refusal }),
+        1 => (any_target(), of(installed))
+            .prop_map(|(target, installed)| Change::Installed { target, installed }),
+        2 => (any_service(), any_target(), of(any_digest()))
+            .prop_map(|(service, target, digest)| Change::Acknowledged { service, target, digest }),
+        1 => (any_service(), any_target())
+            .prop_map(|(service, target)| Change::AcknowledgementDropped { service, target }),
+        1 => (any_service(), of(record))
+            .prop_map(|(service, record)| Change::Service { service, record }),
+        2 => any_intent().prop_map(Change::Intent),
+        1 => prop_oneof![0u64..3, Just(u64::MAX)].prop_map(|id| Change::IntentClosed { id }),
+        5 => any_quarantine().prop_map(Change::Quarantined),
+        1 => any_identity().prop_map(|identity| Change::QuarantineLifted { identity }),
+        5 => file.prop_map(|(target, bytes, mode, at)| Change::FileKept {
+            file: FoundFile {
+                target, digest: Digest::of(&bytes), size: bytes.len() as u64,
+                metadata: Metadata { uid: 0, gid: 0, mode }, at, reason: "edited".to_owned(),
+            },
+            bytes,
+        }),
+    ]
+}
