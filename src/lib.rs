@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod content;
 pub mod install;
 pub mod ledger;
 

@@ -1,0 +1,82 @@
+//! Loads the schemas and templates that settings name, each file once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::content::LoadError;
+use crate::content::file;
+use crate::content::schema::Schema;
+use crate::content::template::Template;
+use crate::protocol::Digest;
+use crate::settings::{Render, Settings};
+
+pub(super) fn schemas(
+    settings: &Settings,
+    read: &mut BTreeMap<PathBuf, Vec<u8>>,
+    errors: &mut Vec<LoadError>,
+) -> BTreeMap<PathBuf, Schema> {
+    let mut seen: BTreeMap<PathBuf, Option<Schema>> = BTreeMap::new();
+    for profile in settings.profiles.values() {
+        let Some(file) = &profile.validate.schema else {
+            continue;
+        };
+        if seen.contains_key(file) {
+            continue;
+        }
+        let schema = file::read(file)
+            .map_err(|message| (None, message))
+            .and_then(|bytes| {
+                let schema = Schema::load(file, &bytes);
+                read.insert(file.clone(), bytes);
+                schema
+            });
+        let schema = schema.map_err(|(at, message)| {
+            errors.push(LoadError {
+                what: format!("schema of profile `{}`", profile.name),
+                file: file.clone(),
+                at,
+                message,
+            });
+        });
+        seen.insert(file.clone(), schema.ok());
+    }
+    let loaded = seen.into_iter();
+    loaded
+        .filter_map(|(file, schema)| Some((file, schema?)))
+        .collect()
+}
+
+pub(super) fn templates(
+    settings: &Settings,
+    read: &mut BTreeMap<PathBuf, Vec<u8>>,
+    errors: &mut Vec<LoadError>,
+) -> BTreeMap<PathBuf, Template> {
+    let mut seen: BTreeMap<PathBuf, Option<Template>> = BTreeMap::new();
+    for target in settings.targets.values() {
+        let Render::Template { file, .. } = &target.render else {
+            continue;
+        };
+        if seen.contains_key(file) {
+            continue;
+        }
+        let what = format!("template of target `{}`", target.path);
+        let template = Template::load(&what, file, read).map_err(|faults| errors.extend(faults));
+        seen.insert(file.clone(), template.ok());
+    }
+    let loaded = seen.into_iter();
+    loaded
+        .filter_map(|(file, template)| Some((file, template?)))
+        .collect()
+}
+
+/// One digest over names and bytes, each with its length before it.
+pub(super) fn fingerprint(read: &BTreeMap<PathBuf, Vec<u8>>) -> Digest {
+    let mut all = Vec::new();
+    for (file, bytes) in read {
+        let file = file.as_os_str().as_encoded_bytes();
+        all.extend_from_slice(&(file.len() as u64).to_be_bytes());
+        all.extend_from_slice(file);
+        all.extend_from_slice(Digest::of(bytes).as_bytes());
+    }
+    Digest::of(&all)
+}

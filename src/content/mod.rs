@@ -1,0 +1,255 @@
+//! From configurations to a target's bytes: validate, parse, merge, render. Pure but for loading schemas and templates.
+
+mod file;
+mod load;
+mod media;
+mod merge;
+mod parse;
+mod quote;
+mod schema;
+mod template;
+#[cfg(test)]
+mod tests;
+mod write;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::protocol::{Configuration, Digest};
+use crate::settings::{Format, Profile, Render, Settings, Target};
+
+use crate::content::schema::Schema;
+use crate::content::template::Template;
+
+/// Schemas and templates of one settings file, loaded and compiled.
+pub struct Content {
+    schemas: BTreeMap<PathBuf, Schema>,
+    templates: BTreeMap<PathBuf, Template>,
+    fingerprint: Digest,
+}
+
+/// A schema or template that does not load: which setting names it, where, why.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} `{}`: {message}", file.display())]
+pub struct LoadError {
+    /// "schema of profile `x`", "template of target `/y`".
+    pub what: String,
+    /// The file with the fault: that of the setting, or one that it names.
+    pub file: PathBuf,
+    /// Line and column in `file`, from 1, where known.
+    pub at: Option<(usize, usize)>,
+    pub message: String,
+}
+
+/// Why a configuration or a target's rendering is turned down: one or more lines, without the bytes of the configuration.
+/// Names of keys may occur, values never.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    pub reason: String,
+}
+
+/// One of a target's profiles with the configuration it counts with.
+pub struct Input<'a> {
+    pub profile: &'a Profile,
+    /// `None` only for profiles that are not required.
+    pub configuration: Option<&'a Configuration>,
+}
+
+impl Content {
+    /// Reads and compiles every schema and template that the settings name, each file once. All that is wrong, in one go.
+    pub fn load(settings: &Settings) -> Result<Content, Vec<LoadError>> {
+        let mut read = BTreeMap::new();
+        let mut errors = Vec::new();
+        let schemas = load::schemas(settings, &mut read, &mut errors);
+        let templates = load::templates(settings, &mut read, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Content {
+            schemas,
+            templates,
+            fingerprint: load::fingerprint(&read),
+        })
+    }
+
+    /// Changes whenever the file of a schema or template has other bytes, those that a template includes among them: with
+    /// it and the settings it is known whether an old judgement still holds.
+    pub fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    /// The profile's own `validate`. `accepted_size`: bytes of the accepted configuration, for `max_shrink`.
+    pub fn validate(
+        &self,
+        profile: &Profile,
+        configuration: &Configuration,
+        accepted_size: Option<u64>,
+    ) -> Result<(), Refused> {
+        sizes(profile, configuration, accepted_size)?;
+        let validate = &profile.validate;
+        if validate.format.is_none() && validate.schema.is_none() {
+            return Ok(());
+        }
+        let value = parsed(profile, configuration, "`validate.schema`")?;
+        let Some(file) = &validate.schema else {
+            return Ok(());
+        };
+        let shown = file.display();
+        let Some(schema) = self.schemas.get(file) else {
+            return Err(refused(format!("schema `{shown}` is not loaded")));
+        };
+        schema.check(&value).map_err(|violations| {
+            let lines = violations.join("\n  ");
+            refused(format!("violates schema `{shown}`:\n  {lines}"))
+        })
+    }
+
+    /// The target's bytes. `inputs` in the order of `from`.
+    pub fn render(&self, target: &Target, inputs: &[Input<'_>]) -> Result<Bytes, Refused> {
+        match &target.render {
+            Render::Verbatim => match inputs {
+                [input] => match input.configuration {
+                    Some(configuration) => Ok(configuration.bytes().clone()),
+                    None => Err(nothing()),
+                },
+                _ => Err(refused("a verbatim target has exactly one profile")),
+            },
+            Render::Merge { format } => {
+                let merged = merged(inputs)?.ok_or_else(nothing)?;
+                let bytes = write::write(*format, &merged).map_err(refused)?;
+                Ok(bytes.into())
+            }
+            Render::Template { file, merge } => {
+                let Some(template) = self.templates.get(file) else {
+                    let shown = file.display();
+                    return Err(refused(format!("template `{shown}` is not loaded")));
+                };
+                let bytes = render(template, *merge, inputs)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
+fn sizes(
+    profile: &Profile,
+    configuration: &Configuration,
+    accepted_size: Option<u64>,
+) -> Result<(), Refused> {
+    let size = configuration.bytes().len() as u64;
+    if let Some(most) = profile.validate.max_size
+        && size > most
+    {
+        return Err(refused(format!(
+            "{size} bytes are more than `max_size`, {most} bytes"
+        )));
+    }
+    if let Some(share) = profile.validate.max_shrink
+        && let Some(accepted) = accepted_size
+        && size < accepted
+        // 29 % of 100 bytes are 29 bytes, whatever binary fractions say
+        && (accepted - size) as f64 > accepted as f64 * share + 1e-6
+    {
+        let most = (share * 1000.0).round() / 10.0;
+        return Err(refused(format!(
+            "{size} bytes are too few: the accepted configuration has {accepted}, and `max_shrink` is {most}%"
+        )));
+    }
+    Ok(())
+}
+
+/// The configuration's value, which `what` needs.
+fn parsed(profile: &Profile, configuration: &Configuration, what: &str) -> Result<Value, Refused> {
+    let Some(format) = media::of(profile, configuration) else {
+        let content_type = match configuration.content_type() {
+            Some(content_type) => format!("content type {}", quote::name(content_type)),
+            None => "a missing content type".to_owned(),
+        };
+        return Err(refused(format!(
+            "{what} needs a format, and {content_type} names none: set `validate.format` of profile `{}`",
+            profile.name
+        )));
+    };
+    parse::parse(format, configuration.bytes())
+        .map_err(|broken| refused(format!("not {}: {broken}", media::name(format))))
+}
+
+/// The inputs that are there, merged in their order. `None`: none is there.
+fn merged(inputs: &[Input<'_>]) -> Result<Option<Value>, Refused> {
+    let mut merged = None;
+    for input in inputs {
+        let Some(configuration) = input.configuration else {
+            continue;
+        };
+        let name = &input.profile.name;
+        if media::of(input.profile, configuration) == Some(Format::Text) {
+            return Err(refused(format!(
+                "profile `{name}`: text cannot be merged; set `validate.format`"
+            )));
+        }
+        let value = parsed(input.profile, configuration, "`merge`")
+            .map_err(|why| refused(format!("profile `{name}`: {why}")))?;
+        merged = Some(match merged {
+            None => value,
+            Some(target) => merge::patch(target, value),
+        });
+    }
+    Ok(merged)
+}
+
+fn render(template: &Template, merge: bool, inputs: &[Input<'_>]) -> Result<Vec<u8>, Refused> {
+    let mut values = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        values.push((input.profile.name.as_str(), lenient(input)?));
+    }
+    let profiles: Vec<(&str, Option<&Value>)> = values
+        .iter()
+        .map(|(name, value)| (*name, value.as_ref()))
+        .collect();
+    let none = Value::Null;
+    let merged = match merge {
+        true => Some(merged(inputs)?.unwrap_or(Value::Null)),
+        false => None,
+    };
+    let config = match (&merged, profiles.as_slice()) {
+        (Some(merged), _) => Some(merged),
+        (None, [(_, only)]) => Some(only.unwrap_or(&none)),
+        (None, _) => None,
+    };
+    template.render(config, &profiles).map_err(refused)
+}
+
+/// As a template sees it: what does not parse is a string.
+fn lenient(input: &Input<'_>) -> Result<Option<Value>, Refused> {
+    let Some(configuration) = input.configuration else {
+        return Ok(None);
+    };
+    let bytes = configuration.bytes();
+    if let Some(format) = media::of(input.profile, configuration)
+        && let Ok(value) = parse::parse(format, bytes)
+    {
+        return Ok(Some(value));
+    }
+    match parse::text(bytes) {
+        Ok(text) => Ok(Some(Value::String(text.to_owned()))),
+        Err(broken) => Err(refused(format!(
+            "profile `{}`: a template cannot hold it: {broken}",
+            input.profile.name
+        ))),
+    }
+}
+
+fn nothing() -> Refused {
+    refused("none of its profiles has a configuration")
+}
+
+fn refused(reason: impl Into<String>) -> Refused {
+    Refused {
+        reason: reason.into(),
+    }
+}
