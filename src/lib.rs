@@ -13,6 +13,7 @@
 
 pub mod content;
 pub mod install;
+pub mod service;
 pub mod ledger;
 
 pub mod settings;

@@ -1,0 +1,239 @@
+//! Notifies the programs that depend on targets, and asks whether they are well.
+
+mod command;
+mod http;
+mod pid_file;
+mod probe;
+mod running_process;
+mod signal;
+mod unit;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::{Clock, Now};
+use crate::process::Surroundings;
+use crate::settings::{Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarget};
+
+use http::Http;
+use pid_file::PidFile;
+use signal::Recipient;
+use unit::Unit;
+
+/// What came of a check, a notification or a probe. Texts are one line for screens and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    Rejected(String),
+    /// Could not start, not permitted, timed out, cancelled, killed by a signal that we did not send, nobody to signal yet.
+    Undecided(String),
+    /// Only from `notify`: the service does not run and reads the files when it starts.
+    NotRunning(String),
+}
+
+/// Whether a service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    Yes,
+    No,
+    /// No way to tell (a bare command), or the question failed.
+    Unknown,
+}
+
+/// Asks and tells services. Cheap to clone. Needs a Tokio runtime with IO and time.
+///
+/// A question that is dropped half-way kills the command that it runs; a unit job that systemd has taken goes on.
+#[derive(Clone, Debug)]
+pub struct Services {
+    root: Option<PathBuf>,
+    surroundings: Surroundings,
+    http: Http,
+    clock: Clock,
+    /// Both clocks when this was made: a wall clock that has been set since then proves nothing.
+    began: Now,
+}
+
+impl Services {
+    /// `root`: the alternate root below which PID files lie. `surroundings`: where commands run, and what they get
+    /// beside the allow-listed variables; `systemctl` too is searched in their PATH.
+    pub fn new(root: Option<PathBuf>, surroundings: Surroundings) -> Services {
+        let clock = Clock::system();
+        Services {
+            root,
+            surroundings,
+            http: Http::default(),
+            began: clock.now(),
+            clock,
+        }
+    }
+
+    /// Programs named in check, command and reload, looked up before the commit: the first that is missing, as an error text.
+    pub fn missing_program(&self, service: &Service) -> Option<String> {
+        let check = service.check.as_ref().map(|command| ("check", command));
+        let systemctl = unit::systemctl(&[]);
+        let notify = match &service.notify {
+            Notify::Command(command) => Some(("command", command)),
+            Notify::Reload { .. } => Some(("reload", &systemctl)),
+            Notify::Signal { to, .. } => match to {
+                SignalTarget::Unit(_) => Some(("signal", &systemctl)),
+                SignalTarget::PidFile(_) => None,
+            },
+        };
+        let probe = service.probe.as_ref().and_then(|probe| match &probe.ask {
+            ProbeAsk::Command(command) => Some(("probe", command)),
+            ProbeAsk::Http(_) => None,
+        });
+        [check, notify, probe]
+            .into_iter()
+            .flatten()
+            .find_map(|(key, command)| {
+                let error = self.surroundings.program(command).err()?;
+                Some(format!("`{key}`: {error}"))
+            })
+    }
+
+    /// Whether the service would see a notification now. A unit that waits for its next automatic restart would not.
+    pub async fn running(&self, service: &Service) -> Running {
+        let unit = match &service.notify {
+            Notify::Command(_) => return Running::Unknown,
+            Notify::Signal {
+                to: SignalTarget::PidFile(path),
+                ..
+            } => {
+                return self.pid_file(path).running();
+            }
+            Notify::Signal {
+                to: SignalTarget::Unit(unit),
+                ..
+            } => unit,
+            Notify::Reload { unit, .. } => unit,
+        };
+        match self.unit(unit, service).state().await {
+            Ok(state) if state.is_running() => Running::Yes,
+            Ok(_) => Running::No,
+            Err(_) => Running::Unknown,
+        }
+    }
+
+    /// `validate_command` of a target; `{staged}` in argv is `staged`.
+    pub async fn check_staged(&self, command: &Command, staged: &Path, limit: Duration) -> Verdict {
+        match command::with_staged(command, staged) {
+            Ok(command) => command::judge(&command, &self.surroundings, limit).await,
+            Err(text) => Verdict::Undecided(text),
+        }
+    }
+
+    /// `check`; accepted where there is none.
+    pub async fn check(&self, service: &Service, about: &[(String, String)]) -> Verdict {
+        match &service.check {
+            Some(check) => {
+                let surroundings = self.of(service, about);
+                command::judge(check, &surroundings, service.timeout).await
+            }
+            None => Verdict::Accepted,
+        }
+    }
+
+    /// Tells the service once. `since`: when the files were put in place; a process that started later has read them.
+    /// `about` is added to the environment of commands.
+    pub async fn notify(
+        &self,
+        service: &Service,
+        since: Timestamp,
+        about: &[(String, String)],
+    ) -> Verdict {
+        match &service.notify {
+            Notify::Reload { unit, verb } => self.unit(unit, service).notify(*verb).await,
+            Notify::Signal { signal, to } => {
+                let recipient = match to {
+                    SignalTarget::PidFile(path) => Recipient::PidFile(self.pid_file(path)),
+                    SignalTarget::Unit(unit) => Recipient::Unit(self.unit(unit, service)),
+                };
+                let since = signal::Since {
+                    files: since,
+                    began: self.began,
+                    now: self.clock.now(),
+                };
+                signal::notify(signal, recipient, since).await
+            }
+            Notify::Command(command) => {
+                let surroundings = self.of(service, about);
+                command::judge(command, &surroundings, service.timeout).await
+            }
+        }
+    }
+
+    /// One try of the probe, for the baseline: `None` where there is no probe.
+    pub async fn try_probe(&self, service: &Service) -> Option<Result<(), String>> {
+        let probe = service.probe.as_ref()?;
+        let surroundings = self.of(service, &[]);
+        let limit = probe.within.min(service.timeout);
+        let tried = probe::once(&probe.ask, &self.http, &surroundings, limit).await;
+        Some(tried.map_err(probe::Failure::into_text))
+    }
+
+    /// The whole probe: accepted where there is none. Rejected when it does not succeed in time.
+    pub async fn probe(&self, service: &Service) -> Verdict {
+        match &service.probe {
+            Some(probe) => {
+                let surroundings = self.of(service, &[]);
+                probe::whole(probe, &self.http, &surroundings, service.timeout).await
+            }
+            None => Verdict::Accepted,
+        }
+    }
+
+    /// `reset-failed` and `start` of a unit that was active when the transaction began and is not now.
+    /// Accepted where the unit runs in the end; undecided for a service that is no unit, which nobody here can start.
+    pub async fn start_again(&self, service: &Service) -> Verdict {
+        match &service.notify {
+            Notify::Reload { unit, .. }
+            | Notify::Signal {
+                to: SignalTarget::Unit(unit),
+                ..
+            } => self.unit(unit, service).start_again().await,
+            Notify::Signal {
+                to: SignalTarget::PidFile(_),
+                ..
+            }
+            | Notify::Command(_) => {
+                Verdict::Undecided("it is not a unit of systemd: start it by hand".to_owned())
+            }
+        }
+    }
+
+    fn unit<'a>(&'a self, name: &'a str, service: &Service) -> Unit<'a> {
+        Unit::new(name, &self.surroundings, service.timeout)
+    }
+
+    fn pid_file(&self, path: &Path) -> PidFile {
+        PidFile::new(match &self.root {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+            None => path.to_owned(),
+        })
+    }
+
+    fn of(&self, service: &Service, about: &[(String, String)]) -> Surroundings {
+        let name = ("APPCONFIGD_SERVICE".to_owned(), service.name.to_string());
+        self.surroundings.with(about).with(&[name])
+    }
+}
+
+impl ReloadVerb {
+    /// The word of systemctl.
+    fn word(self) -> &'static str {
+        match self {
+            ReloadVerb::Reload => "reload",
+            ReloadVerb::Restart => "restart",
+            ReloadVerb::ReloadOrRestart => "reload-or-restart",
+            ReloadVerb::TryRestart => "try-restart",
+            ReloadVerb::TryReloadOrRestart => "try-reload-or-restart",
+            ReloadVerb::Start => "start",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

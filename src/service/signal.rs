@@ -1,0 +1,217 @@
+//! Signals, sent through a pidfd to a process that can bear them.
+
+use std::io;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::Verdict;
+use super::pid_file::PidFile;
+use super::running_process::{Effect, RunningProcess};
+use super::unit::Unit;
+use crate::clock::Now;
+use crate::process::Pidfd;
+use crate::settings::Signal;
+
+/// Whose process is signalled.
+pub enum Recipient<'a> {
+    PidFile(PidFile),
+    /// The unit's main process.
+    Unit(Unit<'a>),
+}
+
+/// Since when the files are in place, and how far the clocks can be trusted on that.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    pub files: Timestamp,
+    pub began: Now,
+    pub now: Now,
+}
+
+/// How long a process is watched after its signal: one that dies of its new files mostly does so at once.
+const WATCHED: Duration = Duration::from_millis(100);
+/// How often and at what distance a process is looked at that holds a signal back.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(7);
+/// Wall clock against steady clock; more than this and the wall clock has been set.
+const CLOCKS_AGREE: SignedDuration = SignedDuration::from_millis(50);
+/// By how much later than the files a process must have started, to be sure that it read them.
+const CLEARLY: Duration = Duration::from_millis(100);
+
+/// Signals the recipient's process once, unless it started after the files were in place.
+pub async fn notify(signal: &Signal, recipient: Recipient<'_>, since: Since) -> Verdict {
+    let name = &signal.name;
+    let Some(number) = rustix::process::Signal::from_named_raw(signal.number) else {
+        return Verdict::Undecided(format!("cannot send the real-time signal `{name}`"));
+    };
+    let (pid, pidfd, process) = match recipient.process().await {
+        Ok(found) => found,
+        Err(verdict) => return verdict,
+    };
+    if since.is_before(process.started) {
+        debug!(pid, "started after the files were in place, not signalled");
+        return Verdict::Accepted;
+    }
+    if would_die(pid, process, number).await {
+        return Verdict::Undecided(format!(
+            "process {pid} does not handle SIG{name} yet and would end by it"
+        ));
+    }
+    debug!(pid, signal = %name, "signalling");
+    match pidfd.signal(number) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Verdict::Undecided(format!(
+                "nobody to signal yet: process {pid} has just ended"
+            ));
+        }
+        Err(error) => {
+            return Verdict::Undecided(format!(
+                "cannot send SIG{name} to process {pid}: {error}; run as root or as the user of that process"
+            ));
+        }
+    }
+    match timeout(WATCHED, pidfd.ended()).await {
+        Ok(()) => Verdict::Rejected(format!("process {pid} ended when it was sent SIG{name}")),
+        Err(_) => Verdict::Accepted,
+    }
+}
+
+/// Whether the signal would end a process that has not said what is to happen on it.
+///
+/// One that holds the signal back is looked at several times: only who holds it back all the time waits for it.
+async fn would_die(pid: i32, found: RunningProcess, signal: rustix::process::Signal) -> bool {
+    let mut process = found;
+    for _ in 0..LOOKS {
+        match process.effect_of(signal) {
+            Effect::Borne => return false,
+            Effect::Deadly => return !RunningProcess::waits_for_signals(pid),
+            Effect::Held => sleep(BETWEEN_LOOKS).await,
+        }
+        match RunningProcess::read(pid) {
+            Some(again) => process = again,
+            // Sending will tell that it is gone.
+            None => return false,
+        }
+    }
+    process.effect_of(signal) == Effect::Deadly && !RunningProcess::waits_for_signals(pid)
+}
+
+impl Recipient<'_> {
+    async fn process(&self) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
+        match self {
+            Recipient::PidFile(file) => file
+                .process()
+                .map_err(|error| Verdict::Undecided(error.to_string())),
+            Recipient::Unit(unit) => main_process(unit).await,
+        }
+    }
+}
+
+async fn main_process(unit: &Unit<'_>) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
+    let pid = unit.running_state().await?.main_pid;
+    let name = unit.name();
+    if pid <= 1 {
+        return Err(Verdict::Undecided(format!(
+            "nobody to signal yet: unit `{name}` has no main process; \
+             a unit of Type=forking needs PIDFile=, any other kind of unit needs `reload`"
+        )));
+    }
+    let gone = || {
+        let text =
+            format!("nobody to signal yet: main process {pid} of unit `{name}` does not run");
+        Verdict::Undecided(text)
+    };
+    let pidfd = Pidfd::open(pid).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => gone(),
+        _ => Verdict::Undecided(format!(
+            "cannot open process {pid} of unit `{name}`: {error}"
+        )),
+    })?;
+    let process = RunningProcess::read(pid).ok_or_else(gone)?;
+    // Asked again with the descriptor in hand: the number cannot have changed hands in between.
+    match unit.running_state().await?.main_pid == pid {
+        true => Ok((pid, pidfd, process)),
+        false => Err(gone()),
+    }
+}
+
+impl Since {
+    /// Whether whatever started at this time since boot has certainly read the files. In doubt it has not:
+    /// to be told once more does a process no harm, and not to be told at all does.
+    fn is_before(&self, started: Duration) -> bool {
+        let (began, now) = (self.began, self.now);
+        if self.files < began.wall || self.files > now.wall {
+            return false;
+        }
+        let steadily = SignedDuration::try_from(now.steady.saturating_sub(began.steady));
+        let set_by = steadily.map(|steadily| now.wall.duration_since(began.wall) - steadily);
+        if !set_by.is_ok_and(|by| by.abs() <= CLOCKS_AGREE) {
+            return false;
+        }
+        let ago = Duration::try_from(now.wall.duration_since(self.files)).unwrap_or(Duration::MAX);
+        match now
+            .steady
+            .checked_sub(ago)
+            .and_then(|files| files.checked_add(CLEARLY))
+        {
+            Some(files) => started > files,
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(wall: i64, steady: u64) -> Now {
+        Now {
+            wall: Timestamp::from_second(wall).unwrap(),
+            steady: Duration::from_secs(steady),
+        }
+    }
+
+    fn files(at: i64, began: Now, now: Now) -> Since {
+        Since {
+            files: Timestamp::from_second(at).unwrap(),
+            began,
+            now,
+        }
+    }
+
+    #[test]
+    fn a_process_that_started_after_the_files_has_read_them() {
+        let since = files(1050, at(1000, 100), at(1100, 200));
+        assert!(since.is_before(Duration::from_secs(151)));
+        assert!(!since.is_before(Duration::from_secs(150)));
+        assert!(
+            !since.is_before(Duration::from_millis(150_090)),
+            "too close to call"
+        );
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_proves_nothing() {
+        // Set forward, a little and by far, and back.
+        for wall in [1101, 2100, 1051] {
+            let since = files(1050, at(1000, 100_000), at(wall, 100_100));
+            assert!(
+                !since.is_before(Duration::from_millis(100_099_000)),
+                "{wall}"
+            );
+        }
+        let since = files(1050, at(1000, 100_000), at(1100, 100_100));
+        assert!(since.is_before(Duration::from_millis(100_099_000)));
+    }
+
+    #[test]
+    fn files_that_were_there_before_us_or_come_from_the_future_prove_nothing() {
+        for time in [999, 1101, -1_000_000] {
+            let since = files(time, at(1000, 100), at(1100, 200));
+            assert!(!since.is_before(Duration::from_secs(199)));
+        }
+    }
+}
