@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod source;
 pub mod content;
 pub mod install;
 pub mod service;

@@ -1,0 +1,238 @@
+//! Whose calls these are: endpoint, region, credentials, roles.
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_appconfigdata::Client;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::ServiceConfigKey;
+
+use crate::settings::{AssumeRole, AwsSettings};
+
+/// Every call ends by then; the SDK itself has no such limit.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The SDK's own default.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+/// How long a loopback endpoint's caller waits for credentials that it does not need.
+const LOOPBACK_PATIENCE: Duration = Duration::from_secs(2);
+/// The region where none is needed.
+const LOCAL_REGION: &str = "local";
+
+/// What is known without any network.
+#[derive(Clone, Debug)]
+pub struct Account {
+    settings: AwsSettings,
+    http: SharedHttpClient,
+    /// Where it is set: the settings, the environment, the shared config file, in this order.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+}
+
+impl Account {
+    /// Reads the environment and the shared config files.
+    pub async fn look(settings: AwsSettings, http: SharedHttpClient) -> Account {
+        let region = offline_region(&settings).await;
+        let mut account = Account {
+            settings,
+            http,
+            endpoint: None,
+            region: None,
+        };
+        let config = account.load(region.clone()).await;
+        account.endpoint = account
+            .settings
+            .endpoint_url
+            .clone()
+            .or_else(|| endpoint(&config));
+        account.region = region.map(|region| region.to_string());
+        if account.region.is_none() && account.is_loopback() {
+            // Signatures need some region, and nobody on loopback asks which.
+            account.region = Some(LOCAL_REGION.to_owned());
+        }
+        account
+    }
+
+    /// Everything that calls are made with. Asks the instance metadata service where nothing else names a region;
+    /// `None`: it does not know either, or cannot be reached.
+    pub async fn config(&self) -> Option<SdkConfig> {
+        let region = match &self.region {
+            Some(region) => Region::new(region.clone()),
+            None => {
+                let provider = ProviderConfig::default().with_http_client(self.http.clone());
+                let imds = ImdsRegionProvider::builder().configure(&provider).build();
+                imds.region().await?
+            }
+        };
+        let config = self.load(Some(region)).await;
+        if !self.is_loopback() {
+            return Some(config);
+        }
+        let provider = config.credentials_provider();
+        let lenient = SharedCredentialsProvider::new(Lenient(provider));
+        Some(config.into_builder().credentials_provider(lenient).build())
+    }
+
+    /// A client that calls as itself, or in a role.
+    pub async fn client(&self, config: &SdkConfig, role: Option<&AssumeRole>) -> Client {
+        let mut config = config.clone();
+        if let Some(role) = role {
+            let mut builder = AssumeRoleProvider::builder(role.role_arn.clone())
+                .session_name(role.session_name.clone())
+                .configure(&config);
+            if let Some(id) = &role.external_id {
+                builder = builder.external_id(id.clone());
+            }
+            let provider = SharedCredentialsProvider::new(builder.build().await);
+            config = config.into_builder().credentials_provider(provider).build();
+        }
+        let mut builder = aws_sdk_appconfigdata::config::Builder::from(&config);
+        // Here and not in the shared configuration: there it would be the endpoint of STS and SSO, too.
+        if let Some(endpoint) = &self.settings.endpoint_url {
+            builder = builder.endpoint_url(endpoint.clone());
+        }
+        Client::from_conf(builder.build())
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.endpoint.as_deref().is_some_and(is_loopback)
+    }
+
+    async fn load(&self, region: Option<Region>) -> SdkConfig {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(self.http.clone())
+            // The session machine owns every retry; a retry of the SDK would send a token again behind its back.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // Always given, so that loading never asks the network.
+            .region(Known(region.clone()));
+        if let Some(profile) = &self.settings.credentials_profile {
+            // Named in the settings it comes before keys in the environment, which in the SDK's chain would win.
+            let provider = ProviderConfig::default()
+                .with_http_client(self.http.clone())
+                .with_region(region);
+            let credentials = ProfileFileCredentialsProvider::builder()
+                .configure(&provider)
+                .profile_name(profile)
+                .build();
+            loader = loader
+                .profile_name(profile)
+                .credentials_provider(credentials);
+        }
+        loader.load().await
+    }
+}
+
+/// The embedded server's client: no credential provider is asked, nothing of the environment is read.
+pub fn local_client(endpoint: &str, http: SharedHttpClient) -> Client {
+    let config = aws_sdk_appconfigdata::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http)
+        .endpoint_url(endpoint)
+        .region(Region::from_static(LOCAL_REGION))
+        .credentials_provider(nobody())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build();
+    Client::from_conf(config)
+}
+
+/// A URL whose host is this machine: intervals down to a second are allowed there.
+pub fn is_loopback(endpoint: &str) -> bool {
+    let Ok(uri) = endpoint.parse::<http::Uri>() else {
+        return false;
+    };
+    let host = uri
+        .host()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_timeout(OPERATION_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
+}
+
+/// The SDK's order without its last step, the metadata service.
+async fn offline_region(settings: &AwsSettings) -> Option<Region> {
+    if let Some(region) = &settings.region {
+        return Some(Region::new(region.clone()));
+    }
+    let mut file = ProfileFileRegionProvider::builder();
+    if let Some(profile) = &settings.credentials_profile {
+        file = file.profile_name(profile);
+    }
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(file.build())
+        .region()
+        .await
+}
+
+/// AWS_ENDPOINT_URL_APPCONFIGDATA, AWS_ENDPOINT_URL, or the shared config file's, as the SDK resolves them.
+fn endpoint(config: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id("AppConfigData")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    let specific = config
+        .service_config()
+        .and_then(|service| service.load_config(key));
+    specific.or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+/// Credentials of nobody, for a server on this machine that verifies none.
+fn nobody() -> Credentials {
+    Credentials::new("local", "local", None, None, "local")
+}
+
+/// A region that is known, or known to be unknown.
+#[derive(Debug)]
+struct Known(Option<Region>);
+
+impl ProvideRegion for Known {
+    fn region(&self) -> aws_config::meta::region::future::ProvideRegion<'_> {
+        aws_config::meta::region::future::ProvideRegion::ready(self.0.clone())
+    }
+}
+
+/// The chain's credentials if it has some soon, else those of nobody: a server on loopback, as a rule, verifies none,
+/// and a laptop without an AWS account has none.
+#[derive(Debug)]
+struct Lenient(Option<SharedCredentialsProvider>);
+
+impl ProvideCredentials for Lenient {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async move {
+            let Some(provider) = &self.0 else {
+                return Ok(nobody());
+            };
+            let chain = provider.provide_credentials();
+            match tokio::time::timeout(LOOPBACK_PATIENCE, chain).await {
+                Ok(Ok(credentials)) => Ok(credentials),
+                Ok(Err(_)) | Err(_) => Ok(nobody()),
+            }
+        })
+    }
+}
