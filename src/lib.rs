@@ -11,6 +11,8 @@
     )
 )]
 
+pub mod poll;
+
 pub mod source;
 pub mod content;
 pub mod install;
