@@ -12,6 +12,7 @@
 )]
 
 pub mod poll;
+pub mod server;
 
 pub mod source;
 pub mod content;
