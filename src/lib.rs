@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod transaction;
 pub mod poll;
 pub mod server;
 

@@ -1,0 +1,742 @@
+//! The pure machine of one queue: an event goes in, actions come out; no IO, `now` and randomness are arguments.
+//!
+//! One piece of work at a time: a transaction (forwards, or back), or telling services that still have to be told. What
+//! arrives meanwhile is remembered in `dirty` and planned when the work is done, so that the candidate that waits is
+//! always the newest.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::clock::Now;
+use crate::install::{Placement, WentBack};
+use crate::ledger::{Change, Installed, Intent, Refusal, ServiceRecord, State, Version};
+use crate::protocol::{Digest, Identity};
+use crate::service::{Running, Verdict};
+use crate::settings::{ServiceName, TargetPath};
+
+use super::component::is_open;
+use super::{Component, FileChange, Plan, Scope};
+
+/// What can happen to a queue.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Something may have changed: a received version, the settings, a target.
+    Wake(Scope),
+    /// Time has passed.
+    Tick,
+    /// No new work from now on; what has not reached the commit is given up.
+    Stop,
+    Planned(Plan),
+    /// One result a metadata repair, in the order of the action.
+    Repaired(Vec<(TargetPath, Installed, Result<(), String>)>),
+    /// One result a change, in the order of the action.
+    Staged(Vec<Result<Names, String>>),
+    StagedChecked(BTreeMap<TargetPath, Verdict>),
+    Baselined(BTreeMap<ServiceName, Baseline>),
+    Committed(Result<(), String>),
+    Swapped(Result<(), String>),
+    Answered(Answers),
+    /// One result a placement, in the order of the action.
+    PutBack(Vec<Result<WentBack, String>>),
+    /// The step's task ended without an answer (a panic).
+    Broke(String),
+}
+
+/// What the task is to do. At most one action of an answer brings an event; it is the last.
+#[derive(Clone, Debug)]
+pub enum Action {
+    Plan {
+        scope: Scope,
+        forced: BTreeMap<TargetPath, Digest>,
+        barred: BTreeMap<TargetPath, String>,
+        turned_down: BTreeMap<Identity, Refusal>,
+    },
+    Repair(BTreeMap<TargetPath, Installed>),
+    Stage(Vec<FileChange>),
+    /// Removes staged files; no event.
+    Discard(Vec<(TargetPath, String)>),
+    /// `validate_command` of each of these staged files.
+    CheckStaged(Vec<(TargetPath, String)>),
+    Baseline(BTreeSet<ServiceName>),
+    /// On success the machine's own state has already taken the changes in when the event has been handled.
+    Commit(Vec<Change>),
+    /// Puts `undo` back, then keeps and renames `placements`.
+    Swap {
+        undo: Vec<Placement>,
+        placements: Vec<Placement>,
+    },
+    Ask {
+        step: Step,
+        services: BTreeSet<ServiceName>,
+        about: About,
+    },
+    PutBack(Vec<Placement>),
+    /// Removes kept names; no event.
+    Release(Vec<Placement>),
+    /// An outcome for logs, status and metrics; no event.
+    Say(Outcome),
+}
+
+/// What services are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Check,
+    Notify,
+    Probe,
+    /// Told again after the files went back; a unit that ran before and does not now is started.
+    NotifyBack,
+    ProbeBack,
+}
+
+/// What commands and notifications are told about the transaction.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// When the files were put in place.
+    pub since: jiff::Timestamp,
+    pub targets: BTreeSet<TargetPath>,
+    pub versions: BTreeMap<Identity, Version>,
+    /// Services that ran when the transaction began.
+    pub ran: BTreeSet<ServiceName>,
+}
+
+/// Where a staged file is, and where the present one will be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    pub staged: String,
+    pub kept: String,
+}
+
+/// How a service was before the swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    pub running: Running,
+    /// A program of its check, command or reload that is not there.
+    pub missing: Option<String>,
+    /// One try of the probe, where there is one and the service runs.
+    pub probe: Option<Result<(), String>>,
+}
+
+/// What a service answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub verdict: Verdict,
+    /// It ran when the transaction began and does not run now.
+    pub ended: bool,
+}
+
+/// The answers of one step.
+pub type Answers = BTreeMap<ServiceName, Answer>;
+
+/// What an operator hears: one an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Refused {
+        profiles: BTreeSet<Identity>,
+        refusal: Refusal,
+    },
+    /// Swapped and checked; notifications come next.
+    Swapped {
+        targets: BTreeSet<TargetPath>,
+    },
+    Installed {
+        targets: BTreeSet<TargetPath>,
+        profiles: BTreeMap<Identity, Version>,
+        services: BTreeSet<ServiceName>,
+    },
+    /// Nothing on disk had to change.
+    Accepted {
+        profiles: BTreeMap<Identity, Version>,
+    },
+    Repaired {
+        target: TargetPath,
+    },
+    Delayed {
+        target: TargetPath,
+        reason: String,
+        retry_in: Duration,
+    },
+    GoingBack {
+        targets: BTreeSet<TargetPath>,
+        reason: String,
+    },
+    WentBack {
+        targets: BTreeSet<TargetPath>,
+        reason: String,
+        quarantined: bool,
+    },
+    BackFailed {
+        reason: String,
+        retry_in: Duration,
+    },
+    Service {
+        service: ServiceName,
+        record: ServiceRecord,
+        retry_in: Option<Duration>,
+    },
+    /// The ledger or a task failed; the queue goes on after a pause.
+    Trouble {
+        reason: String,
+        retry_in: Duration,
+    },
+    TakenUp {
+        intent: u64,
+        attempts: u32,
+    },
+}
+
+/// What the queue is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Idle,
+    Planning(Draft),
+    Repairing(Draft),
+    /// A commit without a swap.
+    Recording(Draft, Vec<Change>),
+    Staging(Draft),
+    CheckingStaged(Draft),
+    Baselining(Draft),
+    Opening(Open, Vec<Change>),
+    Swapping(Open),
+    Checking(Open),
+    Notifying(Open),
+    Probing(Open),
+    Closing {
+        open: Open,
+        changes: Vec<Change>,
+        standing: bool,
+    },
+    Turning(Back, Vec<Change>),
+    PuttingBack(Back),
+    TellingBack(Back),
+    ProbingBack(Back),
+    ClosingBack(Back, Vec<Change>),
+    /// Counts an attempt before an interrupted transaction is taken up again.
+    TakingUp(Intent),
+    /// Telling services outside a transaction.
+    Telling(super::telling::Telling),
+    /// A commit that failed after the swap, or a way back that is blocked: the same is tried again at this steady time.
+    Blocked {
+        until: Duration,
+        then: Box<Phase>,
+    },
+}
+
+/// A transaction before its commit.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub scope: Option<Scope>,
+    pub plan: Plan,
+    pub names: Vec<Names>,
+    pub baseline: BTreeMap<ServiceName, Baseline>,
+    pub recorded: Vec<Change>,
+    /// The interrupted transaction that this one takes up again.
+    pub resumes: Option<Intent>,
+}
+
+/// A transaction after its commit, forwards.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub intent: Intent,
+    pub plan: Plan,
+    pub undo: Vec<Placement>,
+    pub baseline: BTreeMap<ServiceName, Baseline>,
+    /// The last verdict of each service, with what it was asked.
+    pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
+    /// Earlier intents that this one's commit has closed: their kept names go.
+    pub superseded: Vec<Placement>,
+}
+
+/// A transaction on its way back.
+#[derive(Debug)]
+pub(super) struct Back {
+    pub intent: Intent,
+    pub reason: String,
+    /// Not yet in the ledger: the turn could not be committed.
+    pub quarantine: Option<crate::ledger::Quarantine>,
+    pub quarantined: bool,
+    pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
+    pub failures: u32,
+}
+
+/// Something that is tried again later.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    pub reason: String,
+    pub failures: u32,
+    pub due: Duration,
+}
+
+/// One queue's machine. See the module's text.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) component: Arc<Component>,
+    /// Shared with the plan that is being made; a change made meanwhile copies it.
+    pub(super) state: Arc<State>,
+    pub(super) phase: Phase,
+    dirty: Scope,
+    /// Targets that could not be written, checked or whose services could not be asked.
+    pub(super) barred: BTreeMap<TargetPath, Retry>,
+    /// Versions that a staged check turned down; forgotten with the process.
+    pub(super) turned_down: BTreeMap<Identity, Refusal>,
+    pub(super) services: BTreeMap<ServiceName, Retry>,
+    /// The ledger or a task failed.
+    rest: Option<Retry>,
+    recover: VecDeque<u64>,
+    stopping: bool,
+    pub(super) waiting: BTreeMap<TargetPath, String>,
+    pub(super) left_out: BTreeMap<Identity, LeftOut>,
+    failures: u32,
+}
+
+/// Why a profile's newest version is not what counts, where it is not refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    Quarantined(String),
+    Delayed(String),
+}
+
+/// Between attempts on a host that does not let us, or a service that does not answer.
+pub(super) const PAUSES: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    ceiling: Duration::from_secs(300),
+};
+
+impl Machine {
+    /// `state` is what the ledger holds of this component. Open intents are taken up first, then everything is planned.
+    pub fn new(component: Arc<Component>, state: State) -> Machine {
+        let open = state
+            .intents
+            .iter()
+            .filter(|(_, intent)| is_open(intent))
+            .map(|(id, _)| *id);
+        Machine {
+            recover: open.collect(),
+            component,
+            state: Arc::new(state),
+            phase: Phase::Idle,
+            dirty: Scope::All,
+            barred: BTreeMap::new(),
+            turned_down: BTreeMap::new(),
+            services: BTreeMap::new(),
+            rest: None,
+            stopping: false,
+            waiting: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            failures: 0,
+        }
+    }
+
+    pub fn component(&self) -> &Arc<Component> {
+        &self.component
+    }
+
+    /// What the ledger holds of this component, as far as commits have been confirmed.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Takes in what somebody else has committed (a poll, an operator's command).
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Received { identity, .. } = change {
+                for path in self.component.fed_by(&BTreeSet::from([identity.clone()])) {
+                    self.barred.remove(&path);
+                }
+            }
+            Arc::make_mut(&mut self.state).apply(change);
+        }
+    }
+
+    /// Forgets what staged checks have turned down, targets that are barred and pauses of services: the next event tries again.
+    pub fn retry(&mut self, identities: &BTreeSet<Identity>) {
+        self.turned_down
+            .retain(|identity, _| !identities.contains(identity));
+        let targets = self.component.fed_by(identities);
+        self.barred.retain(|path, _| !targets.contains(path));
+        let services = self.component.dependents(&targets);
+        self.services.retain(|name, _| !services.contains(name));
+        self.dirty.add(Scope::Some {
+            profiles: identities.clone(),
+            targets,
+        });
+    }
+
+    /// Nothing under way and nothing to do before [`Machine::next_tick`].
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
+    /// True once no interrupted transaction waits to be taken up, and none that was is still before its notifications.
+    pub fn files_stand(&self) -> bool {
+        match &self.phase {
+            // What came meanwhile waits for these to end, and these may wait for READY: it must not count.
+            Phase::Telling(_) | Phase::Notifying(_) | Phase::Probing(_) | Phase::Closing { .. } => {
+                true
+            }
+            Phase::TellingBack(_) | Phase::ProbingBack(_) | Phase::ClosingBack(..) => true,
+            Phase::Idle => self.recover.is_empty() && self.dirty.is_nothing(),
+            Phase::Planning(_) | Phase::Repairing(_) | Phase::Recording(..) | Phase::Staging(_) => {
+                false
+            }
+            Phase::CheckingStaged(_) | Phase::Baselining(_) | Phase::Opening(..) => false,
+            Phase::Swapping(_)
+            | Phase::Checking(_)
+            | Phase::Turning(..)
+            | Phase::PuttingBack(_) => false,
+            Phase::TakingUp(_) | Phase::Blocked { .. } => false,
+        }
+    }
+
+    pub fn waiting(&self) -> &BTreeMap<TargetPath, String> {
+        &self.waiting
+    }
+
+    pub fn left_out(&self) -> &BTreeMap<Identity, LeftOut> {
+        &self.left_out
+    }
+
+    /// Why the whole queue pauses, if it does.
+    pub fn trouble(&self) -> Option<&str> {
+        self.rest.as_ref().map(|retry| retry.reason.as_str())
+    }
+
+    /// The steady time of the next tick that this machine needs.
+    pub fn next_tick(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Blocked { until, .. } => Some(*until),
+            Phase::Idle => {
+                let rest = self.rest.iter().map(|retry| retry.due);
+                let barred = self.barred.values().map(|retry| retry.due);
+                let services = self.services.values().map(|retry| retry.due);
+                rest.chain(barred).chain(services).min()
+            }
+            _ => None,
+        }
+    }
+
+    /// The machine's one door.
+    pub fn on(&mut self, event: Event, now: Now, random: &mut fastrand::Rng) -> Vec<Action> {
+        match event {
+            Event::Wake(scope) => {
+                self.dirty.add(scope);
+                self.next(now)
+            }
+            Event::Tick => self.tick(now),
+            Event::Stop => {
+                self.stopping = true;
+                Vec::new()
+            }
+            Event::Broke(reason) => self.broke(reason, now, random),
+            Event::Planned(plan) => self.planned(plan, now),
+            Event::Repaired(results) => self.repaired(results, now, random),
+            Event::Staged(results) => self.staged(results, now, random),
+            Event::StagedChecked(verdicts) => self.staged_checked(verdicts, now, random),
+            Event::Baselined(baseline) => self.baselined(baseline, now, random),
+            Event::Committed(result) => self.committed(result, now, random),
+            Event::Swapped(result) => self.swapped(result, now, random),
+            Event::Answered(answers) => self.answered(answers, now, random),
+            Event::PutBack(results) => self.went_back(results, now, random),
+        }
+    }
+
+    /// What comes next when nothing is under way.
+    pub(super) fn next(&mut self, now: Now) -> Vec<Action> {
+        if !matches!(self.phase, Phase::Idle) || self.stopping {
+            return Vec::new();
+        }
+        if self.rest.as_ref().is_some_and(|rest| rest.due > now.steady) {
+            return Vec::new();
+        }
+        if let Some(id) = self.recover.front().copied() {
+            let Some(intent) = self.state.intents.get(&id).cloned() else {
+                self.recover.pop_front();
+                return self.next(now);
+            };
+            return self.take_up(intent, now);
+        }
+        let due: BTreeSet<TargetPath> = self
+            .barred
+            .iter()
+            .filter(|(_, retry)| retry.due <= now.steady)
+            .map(|(path, _)| path.clone())
+            .collect();
+        if !due.is_empty() {
+            self.dirty.add(Scope::Some {
+                profiles: BTreeSet::new(),
+                targets: due,
+            });
+        }
+        if !self.dirty.is_nothing() {
+            let scope = std::mem::replace(&mut self.dirty, Scope::nothing());
+            return self.plan(scope, None, now);
+        }
+        self.tell_pending(now)
+    }
+
+    pub(super) fn plan(&mut self, scope: Scope, resumes: Option<Intent>, now: Now) -> Vec<Action> {
+        let placed = resumes.iter().flat_map(|intent| &intent.placements);
+        let forced = placed
+            .map(|placed| (placed.target.clone(), placed.digest))
+            .collect();
+        let barred = self
+            .barred
+            .iter()
+            .filter(|(_, retry)| retry.due > now.steady);
+        let barred = barred
+            .map(|(path, retry)| (path.clone(), retry.reason.clone()))
+            .collect();
+        let turned_down = self.turned_down.clone();
+        self.phase = Phase::Planning(Draft {
+            scope: Some(scope.clone()),
+            resumes,
+            ..Draft::default()
+        });
+        vec![Action::Plan {
+            scope,
+            forced,
+            barred,
+            turned_down,
+        }]
+    }
+
+    /// Gives a draft up and plans the same again; interrupted transactions stay taken up.
+    pub(super) fn plan_again(&mut self, draft: Draft, now: Now) -> Vec<Action> {
+        let mut actions = discard(&draft);
+        if self.stopping {
+            self.phase = Phase::Idle;
+            return actions;
+        }
+        actions.extend(self.plan(draft.scope.unwrap_or(Scope::All), draft.resumes, now));
+        actions
+    }
+
+    /// Work ended well: pauses are forgotten, the interrupted transaction (if it was one) is done with.
+    pub(super) fn done(&mut self, intent: Option<u64>, now: Now) -> Vec<Action> {
+        self.phase = Phase::Idle;
+        self.rest = None;
+        self.failures = 0;
+        if let Some(id) = intent {
+            self.recover.retain(|open| *open != id);
+        }
+        self.next(now)
+    }
+
+    /// The ledger or a task failed before anything was swapped: everything in scope is tried again after a pause.
+    pub(super) fn rest(
+        &mut self,
+        reason: String,
+        scope: Option<Scope>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        self.phase = Phase::Idle;
+        self.dirty.add(scope.unwrap_or(Scope::All));
+        self.failures = self.failures.saturating_add(1);
+        let pause = PAUSES.pause(self.failures, random.f64());
+        let due = now.steady + pause;
+        self.rest = Some(Retry {
+            reason: reason.clone(),
+            failures: self.failures,
+            due,
+        });
+        vec![Action::Say(Outcome::Trouble {
+            reason,
+            retry_in: pause,
+        })]
+    }
+
+    /// Bars these targets for a growing while.
+    pub(super) fn bar(
+        &mut self,
+        targets: impl IntoIterator<Item = TargetPath>,
+        reason: &str,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let mut said = Vec::new();
+        for target in targets {
+            let failures = self
+                .barred
+                .get(&target)
+                .map_or(1, |retry| retry.failures.saturating_add(1));
+            let pause = PAUSES.pause(failures, random.f64());
+            let retry = Retry {
+                reason: reason.to_owned(),
+                failures,
+                due: now.steady + pause,
+            };
+            self.barred.insert(target.clone(), retry);
+            let reason = reason.to_owned();
+            said.push(Action::Say(Outcome::Delayed {
+                target,
+                reason,
+                retry_in: pause,
+            }));
+        }
+        said
+    }
+
+    /// Tries the blocked step again at a later time.
+    pub(super) fn block(
+        &mut self,
+        then: Phase,
+        failures: u32,
+        reason: String,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let pause = PAUSES.pause(failures, random.f64());
+        self.phase = Phase::Blocked {
+            until: now.steady + pause,
+            then: Box::new(then),
+        };
+        vec![Action::Say(Outcome::BackFailed {
+            reason,
+            retry_in: pause,
+        })]
+    }
+
+    fn tick(&mut self, now: Now) -> Vec<Action> {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Blocked { until, then } if until <= now.steady => self.again(*then),
+            Phase::Idle => self.next(now),
+            other => {
+                self.phase = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// The action of a phase that was blocked.
+    fn again(&mut self, phase: Phase) -> Vec<Action> {
+        let action = match &phase {
+            Phase::Closing { changes, .. } | Phase::ClosingBack(_, changes) => {
+                Action::Commit(changes.clone())
+            }
+            Phase::PuttingBack(back) => Action::PutBack(back.intent.placements.clone()),
+            // Nothing else is ever blocked.
+            _ => return Vec::new(),
+        };
+        self.phase = phase;
+        vec![action]
+    }
+
+    fn committed(
+        &mut self,
+        result: Result<(), String>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Recording(draft, changes) => self.recorded(draft, changes, result, now, random),
+            Phase::Opening(open, changes) => self.opened(open, changes, result, now, random),
+            Phase::Closing {
+                open,
+                changes,
+                standing,
+            } => self.closed(open, changes, standing, result, now, random),
+            Phase::Turning(back, changes) => self.turned(back, changes, result),
+            Phase::ClosingBack(back, changes) => {
+                self.closed_back(back, changes, result, now, random)
+            }
+            Phase::TakingUp(intent) => self.taken_up(intent, result, now, random),
+            Phase::Telling(telling) => self.told(telling, result, now, random),
+            other => self.unexpected(other, "a commit was confirmed"),
+        }
+    }
+
+    fn answered(&mut self, answers: Answers, now: Now, random: &mut fastrand::Rng) -> Vec<Action> {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Checking(open) => self.checked(open, answers, now, random),
+            Phase::Notifying(open) => self.notified(open, answers, now, random),
+            Phase::Probing(open) => self.probed(open, answers, now, random),
+            Phase::TellingBack(back) => self.told_back(back, answers, now),
+            Phase::ProbingBack(back) => self.probed_back(back, answers, now),
+            Phase::Telling(telling) => self.telling(telling, answers, now, random),
+            other => self.unexpected(other, "services answered"),
+        }
+    }
+
+    /// A step's task died. Before the commit nothing has happened; after it the files go back, undecided.
+    fn broke(&mut self, reason: String, now: Now, random: &mut fastrand::Rng) -> Vec<Action> {
+        let reason = format!("a step ended unexpectedly: {reason}");
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Planning(draft)
+            | Phase::Repairing(draft)
+            | Phase::Recording(draft, _)
+            | Phase::Staging(draft)
+            | Phase::CheckingStaged(draft)
+            | Phase::Baselining(draft) => {
+                let mut actions = discard(&draft);
+                actions.extend(self.rest(reason, draft.scope, now, random));
+                actions
+            }
+            // Whether the commit arrived is not known: the ledger is the only witness.
+            Phase::Opening(open, changes) => self.opened(open, changes, Err(reason), now, random),
+            Phase::Swapping(open)
+            | Phase::Checking(open)
+            | Phase::Notifying(open)
+            | Phase::Probing(open) => self.turn_back(open, reason, false, now),
+            Phase::Closing {
+                open,
+                changes,
+                standing,
+            } => self.closed(open, changes, standing, Err(reason), now, random),
+            Phase::Turning(back, changes) => self.turned(back, changes, Err(reason)),
+            Phase::PuttingBack(mut back) => {
+                back.failures = back.failures.saturating_add(1);
+                let failures = back.failures;
+                self.block(Phase::PuttingBack(back), failures, reason, now, random)
+            }
+            Phase::TellingBack(back) => self.told_back(back, BTreeMap::new(), now),
+            Phase::ProbingBack(back) => self.probed_back(back, BTreeMap::new(), now),
+            Phase::ClosingBack(back, changes) => {
+                self.closed_back(back, changes, Err(reason), now, random)
+            }
+            Phase::TakingUp(_) => self.rest(reason, None, now, random),
+            Phase::Telling(telling) => self.told(telling, Err(reason), now, random),
+            other @ (Phase::Idle | Phase::Blocked { .. }) => self.unexpected(other, "a step broke"),
+        }
+    }
+
+    /// An event that does not fit is said, never fatal.
+    pub(super) fn unexpected(&mut self, phase: Phase, what: &str) -> Vec<Action> {
+        let reason = format!("an event does not fit the queue's phase: {what}");
+        self.phase = phase;
+        vec![Action::Say(Outcome::Trouble {
+            reason,
+            retry_in: Duration::ZERO,
+        })]
+    }
+
+    /// What the ledger says is installed.
+    pub(super) fn digests(&self) -> BTreeMap<TargetPath, Digest> {
+        self.state
+            .installed
+            .iter()
+            .map(|(path, row)| (path.clone(), row.digest))
+            .collect()
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    pub(super) fn mark(&mut self, scope: Scope) {
+        self.dirty.add(scope);
+    }
+}
+
+/// Removes what a draft has staged.
+pub(super) fn discard(draft: &Draft) -> Vec<Action> {
+    let staged = draft.plan.changes.iter().zip(&draft.names);
+    let staged: Vec<_> = staged
+        .map(|(change, names)| (change.target.clone(), names.staged.clone()))
+        .collect();
+    match staged.is_empty() {
+        true => Vec::new(),
+        false => vec![Action::Discard(staged)],
+    }
+}

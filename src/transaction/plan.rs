@@ -1,0 +1,109 @@
+//! What a transaction would do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::install::{Foreign, Metadata};
+use crate::ledger::{Installed, Refusal, Version};
+use crate::protocol::{Digest, Identity};
+use crate::settings::TargetPath;
+
+/// What a plan looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: at start, after a change of settings, on request.
+    All,
+    Some {
+        profiles: BTreeSet<Identity>,
+        targets: BTreeSet<TargetPath>,
+    },
+}
+
+impl Scope {
+    pub fn nothing() -> Scope {
+        Scope::Some {
+            profiles: BTreeSet::new(),
+            targets: BTreeSet::new(),
+        }
+    }
+
+    pub fn profile(identity: Identity) -> Scope {
+        Scope::Some {
+            profiles: BTreeSet::from([identity]),
+            targets: BTreeSet::new(),
+        }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        *self == Scope::nothing()
+    }
+
+    /// Takes the other's wishes in.
+    pub fn add(&mut self, other: Scope) {
+        match (&mut *self, other) {
+            (Scope::All, _) => {}
+            (_, Scope::All) => *self = Scope::All,
+            (
+                Scope::Some { profiles, targets },
+                Scope::Some {
+                    profiles: more_profiles,
+                    targets: more_targets,
+                },
+            ) => {
+                profiles.extend(more_profiles);
+                targets.extend(more_targets);
+            }
+        }
+    }
+}
+
+/// A target that is to get new bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileChange {
+    pub target: TargetPath,
+    pub bytes: Bytes,
+    pub digest: Digest,
+    pub metadata: Metadata,
+    /// Nothing lies there now.
+    pub absent: bool,
+    /// What lies there is not what was installed: it is kept in history first.
+    pub foreign: Option<Foreign>,
+}
+
+impl fmt::Debug for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileChange")
+            .field("target", &self.target)
+            .field("digest", &self.digest)
+            .field("metadata", &self.metadata)
+            .field("absent", &self.absent)
+            .field("foreign", &self.foreign.is_some())
+            .finish()
+    }
+}
+
+/// What would happen, decided without writing anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Per profile the version that files are now made from, where that differs from `accepted`.
+    pub accepts: BTreeMap<Identity, Version>,
+    pub changes: Vec<FileChange>,
+    /// Already right on disk, but not what the ledger says.
+    pub adopted: BTreeMap<TargetPath, Installed>,
+    /// Right bytes under wrong metadata: repaired without rewriting and without notifying.
+    pub repairs: BTreeMap<TargetPath, Installed>,
+    /// Versions turned down, with the reason.
+    pub refused: BTreeMap<Identity, Refusal>,
+    /// Profiles in scope whose newest version is not refused.
+    pub unrefused: BTreeSet<Identity>,
+    /// Profiles whose newest version is left out because of a quarantine.
+    pub quarantined: BTreeMap<Identity, String>,
+    /// Profiles whose newest version is left out for the time being: a target cannot be written.
+    pub delayed: BTreeMap<Identity, String>,
+    /// Targets that cannot be made now, with the reason.
+    pub waiting: BTreeMap<TargetPath, String>,
+    /// Targets of the scope that could be looked at.
+    pub sound: BTreeSet<TargetPath>,
+}

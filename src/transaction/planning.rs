@@ -1,0 +1,499 @@
+//! Decides what a transaction would do: validates, renders, compares with what lies on disk. Writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::content::{Content, Input};
+use crate::install::{Found, InstallError, Installer, Wanted};
+use crate::ledger::{Installed, Quarantine, Refusal, State, Version};
+use crate::protocol::{Configuration, Digest, Identity};
+use crate::settings::{Profile, Target, TargetPath};
+
+use super::{Component, FileChange, Plan, Scope};
+
+/// The bodies that planning needs, by digest.
+pub type Bodies = BTreeMap<Digest, Bytes>;
+
+/// All that a plan is made from.
+pub struct Planner<'a> {
+    pub component: &'a Component,
+    pub state: &'a State,
+    pub content: &'a Content,
+    pub installer: &'a Installer,
+    pub bodies: &'a Bodies,
+    pub scope: &'a Scope,
+    /// Targets that a transaction which is taken up again has changed already: they are changes even if their bytes are right.
+    pub forced: &'a BTreeMap<TargetPath, Digest>,
+    /// Targets that could not be written or whose services could not be asked a moment ago, with the reason.
+    pub barred: &'a BTreeMap<TargetPath, String>,
+    /// Versions that a staged check has turned down.
+    pub turned_down: &'a BTreeMap<Identity, Refusal>,
+    pub now: Timestamp,
+}
+
+/// The configuration that a profile counts with.
+#[derive(Clone)]
+struct Candidate {
+    version: Version,
+    configuration: Configuration,
+    /// It is not the accepted one.
+    new: bool,
+}
+
+impl Planner<'_> {
+    /// The bodies that a plan of this scope needs.
+    pub fn needs<'a>(
+        component: &Component,
+        state: &State,
+        scope: &'a Scope,
+        forced: impl IntoIterator<Item = &'a TargetPath>,
+    ) -> BTreeSet<Digest> {
+        let targets = reach(component, state, scope, forced);
+        let mut profiles: BTreeSet<Identity> = targets
+            .iter()
+            .flat_map(|target| component.feeders(target))
+            .collect();
+        profiles.extend(profiles_in(component, scope));
+        let versions = profiles
+            .iter()
+            .flat_map(|id| [state.received.get(id), state.accepted.get(id)]);
+        versions.flatten().map(|version| version.digest).collect()
+    }
+
+    /// The plan. Blocking: it reads the targets that are there.
+    pub fn plan(&self) -> Plan {
+        let mut plan = Plan::default();
+        let mut targets = reach(self.component, self.state, self.scope, self.forced.keys());
+        let mut candidates = self.candidates(&targets, &mut plan);
+        // Each round but the last takes the newest version of at least one profile, or one target, out of the plan.
+        let rounds = candidates.len() + targets.len() + 1;
+        for _ in 0..rounds {
+            match self.round(&targets, &candidates, &mut plan) {
+                Round::Whole => break,
+                Round::DropOut { profiles, why } => {
+                    self.drop_out(&profiles, &why, &mut candidates, &mut plan);
+                }
+                Round::LeaveOut { paths, reason } => {
+                    for path in paths {
+                        targets.remove(&path);
+                        plan.waiting.insert(path, reason.clone());
+                    }
+                }
+            }
+        }
+        self.accept(&candidates, &mut plan);
+        plan
+    }
+
+    /// Per profile of interest the newest version that its own `validate` passes, else the accepted one.
+    fn candidates(
+        &self,
+        targets: &BTreeSet<TargetPath>,
+        plan: &mut Plan,
+    ) -> BTreeMap<Identity, Candidate> {
+        let mut candidates = BTreeMap::new();
+        let mut wanted = profiles_in(self.component, self.scope);
+        wanted.extend(targets.iter().flat_map(|path| self.component.feeders(path)));
+        for (profile, identity) in self.component.profiles.values() {
+            if !wanted.contains(identity) {
+                continue;
+            }
+            let accepted = self.state.accepted.get(identity);
+            let received = self.state.received.get(identity);
+            if let Some(newest) = received.and_then(|version| self.candidate(version, accepted)) {
+                match self.judge(profile, identity, &newest, accepted) {
+                    Ok(()) => {
+                        plan.unrefused.insert(identity.clone());
+                        candidates.insert(identity.clone(), newest);
+                        continue;
+                    }
+                    Err(refusal) => {
+                        plan.refused.insert(identity.clone(), refusal);
+                    }
+                }
+            }
+            if let Some(candidate) = accepted.and_then(|version| self.candidate(version, accepted))
+            {
+                candidates.insert(identity.clone(), candidate);
+            }
+        }
+        candidates
+    }
+
+    fn candidate(&self, version: &Version, accepted: Option<&Version>) -> Option<Candidate> {
+        let bytes = self.bodies.get(&version.digest)?.clone();
+        let configuration =
+            Configuration::new(bytes, version.content_type.clone(), version.label.clone());
+        let new = accepted.is_none_or(|accepted| !same(accepted, version));
+        Some(Candidate {
+            version: version.clone(),
+            configuration,
+            new,
+        })
+    }
+
+    fn judge(
+        &self,
+        profile: &Profile,
+        identity: &Identity,
+        newest: &Candidate,
+        accepted: Option<&Version>,
+    ) -> Result<(), Refusal> {
+        if let Some(refusal) = self.turned_down.get(identity)
+            && refusal.digest == newest.version.digest
+        {
+            return Err(refusal.clone());
+        }
+        let before = accepted.filter(|_| newest.new).map(|version| version.size);
+        let judged = self
+            .content
+            .validate(profile, &newest.configuration, before);
+        judged.map_err(|refused| self.refusal(identity, newest, refused.reason))
+    }
+
+    /// A refusal keeps its first time as long as it is the same.
+    fn refusal(&self, identity: &Identity, candidate: &Candidate, reason: String) -> Refusal {
+        let digest = candidate.version.digest;
+        let known = self.state.refusals.get(identity);
+        let known = known.filter(|refusal| refusal.digest == digest && refusal.reason == reason);
+        known.cloned().unwrap_or(Refusal {
+            digest,
+            reason,
+            since: self.now,
+        })
+    }
+
+    /// Renders every target once. Stops at the first that cannot go on as it is.
+    fn round(
+        &self,
+        targets: &BTreeSet<TargetPath>,
+        candidates: &BTreeMap<Identity, Candidate>,
+        plan: &mut Plan,
+    ) -> Round {
+        plan.changes.clear();
+        plan.adopted.clear();
+        plan.repairs.clear();
+        plan.sound.clear();
+        for path in targets {
+            let Some(target) = self.component.targets.get(path) else {
+                continue;
+            };
+            let missing = target.from.iter().find(|name| {
+                let profile = self.component.profiles.get(*name);
+                profile.is_none_or(|(profile, identity)| {
+                    profile.required && !candidates.contains_key(identity)
+                })
+            });
+            if let Some(name) = missing {
+                let reason = format!("profile `{name}` has no configuration yet");
+                return Round::LeaveOut {
+                    paths: BTreeSet::from([path.clone()]),
+                    reason,
+                };
+            }
+            let trouble = match self.barred.get(path) {
+                Some(reason) => Trouble::Delayed(reason.clone()),
+                None => match self.target(target, candidates, plan) {
+                    Ok(()) => continue,
+                    Err(trouble) => trouble,
+                },
+            };
+            let fresh = self.new_feeders(std::iter::once(path), candidates);
+            if fresh.is_empty() {
+                let (Trouble::Refused(reason) | Trouble::Delayed(reason)) = trouble;
+                return Round::LeaveOut {
+                    paths: BTreeSet::from([path.clone()]),
+                    reason,
+                };
+            }
+            let why = match trouble {
+                Trouble::Refused(reason) => Why::Refused(format!("target `{path}`: {reason}")),
+                Trouble::Delayed(reason) => Why::Delayed(format!("target `{path}`: {reason}")),
+            };
+            return Round::DropOut {
+                profiles: fresh,
+                why,
+            };
+        }
+        self.condemned(candidates, plan)
+    }
+
+    /// Renders one target, compares it with the disk, and adds what is to be done.
+    fn target(
+        &self,
+        target: &Target,
+        candidates: &BTreeMap<Identity, Candidate>,
+        plan: &mut Plan,
+    ) -> Result<(), Trouble> {
+        let inputs: Vec<Input<'_>> = target
+            .from
+            .iter()
+            .filter_map(|name| self.component.profiles.get(name))
+            .map(|(profile, identity)| Input {
+                profile,
+                configuration: candidates
+                    .get(identity)
+                    .map(|candidate| &candidate.configuration),
+            })
+            .collect();
+        let rendered = self.content.render(target, &inputs);
+        let bytes = rendered.map_err(|refused| Trouble::Refused(refused.reason))?;
+        let digest = Digest::of(&bytes);
+        let delayed = |error: InstallError| Trouble::Delayed(one_line(&error));
+        let found = self.installer.look(&target.path).map_err(delayed)?;
+        let wanted = Wanted {
+            owner: target.owner.clone(),
+            group: target.group.clone(),
+            mode: target.mode,
+            sensitive: target.sensitive,
+        };
+        let metadata = self
+            .installer
+            .metadata(&target.path, &wanted, &found)
+            .map_err(delayed)?;
+        let known = self.state.installed.get(&target.path);
+        let installed = Installed {
+            digest,
+            metadata,
+            since: self.now,
+        };
+        let forced = self.forced.get(&target.path);
+        plan.sound.insert(target.path.clone());
+        match found {
+            Found::File {
+                digest: lies,
+                metadata: has,
+            } if lies == digest && forced.is_none() => {
+                let right =
+                    known.is_some_and(|known| known.digest == digest && known.metadata == metadata);
+                if has != metadata {
+                    plan.repairs.insert(target.path.clone(), installed);
+                } else if !right {
+                    plan.adopted.insert(target.path.clone(), installed);
+                }
+            }
+            Found::File { digest: lies, .. } => {
+                let ours = known.is_some_and(|known| known.digest == lies) || forced == Some(&lies);
+                let foreign = match ours || lies == digest {
+                    true => None,
+                    false => match self.installer.read(&target.path) {
+                        // Too large for history: replacing it is what the settings ask for all the same.
+                        Err(InstallError::TooLarge { .. }) => None,
+                        read => read.map_err(delayed)?,
+                    },
+                };
+                let path = target.path.clone();
+                plan.changes.push(FileChange {
+                    target: path,
+                    bytes,
+                    digest,
+                    metadata,
+                    absent: false,
+                    foreign,
+                });
+            }
+            Found::Absent => {
+                let path = target.path.clone();
+                plan.changes.push(FileChange {
+                    target: path,
+                    bytes,
+                    digest,
+                    metadata,
+                    absent: true,
+                    foreign: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A plan that contains an outcome which failed here before leaves that outcome's profiles out.
+    fn condemned(&self, candidates: &BTreeMap<Identity, Candidate>, plan: &Plan) -> Round {
+        let changes: BTreeMap<&TargetPath, Digest> = plan
+            .changes
+            .iter()
+            .map(|change| (&change.target, change.digest))
+            .collect();
+        for entry in &self.state.quarantine {
+            let contained = entry
+                .outcome
+                .iter()
+                .all(|(path, digest)| changes.get(path) == Some(digest));
+            let services = self.component.dependents(entry.outcome.keys());
+            if !contained || self.component.definition(&services) != entry.services {
+                continue;
+            }
+            let reason = quarantine_reason(entry);
+            let fresh = self.new_feeders(entry.outcome.keys(), candidates);
+            return match fresh.is_empty() {
+                true => Round::LeaveOut {
+                    paths: entry.outcome.keys().cloned().collect(),
+                    reason,
+                },
+                false => Round::DropOut {
+                    profiles: fresh,
+                    why: Why::Quarantined(reason),
+                },
+            };
+        }
+        Round::Whole
+    }
+
+    fn new_feeders<'a>(
+        &self,
+        targets: impl Iterator<Item = &'a TargetPath>,
+        candidates: &BTreeMap<Identity, Candidate>,
+    ) -> BTreeSet<Identity> {
+        let feeders = targets.flat_map(|path| self.component.feeders(path));
+        feeders
+            .filter(|identity| candidates.get(identity).is_some_and(|c| c.new))
+            .collect()
+    }
+
+    /// The profiles count with their accepted configuration from here on.
+    fn drop_out(
+        &self,
+        profiles: &BTreeSet<Identity>,
+        why: &Why,
+        candidates: &mut BTreeMap<Identity, Candidate>,
+        plan: &mut Plan,
+    ) {
+        for identity in profiles {
+            let Some(dropped) = candidates.remove(identity) else {
+                continue;
+            };
+            match why {
+                Why::Refused(reason) => {
+                    let refusal = self.refusal(identity, &dropped, reason.clone());
+                    plan.refused.insert(identity.clone(), refusal);
+                    plan.unrefused.remove(identity);
+                }
+                Why::Delayed(reason) => {
+                    plan.delayed.insert(identity.clone(), reason.clone());
+                }
+                Why::Quarantined(reason) => {
+                    plan.quarantined.insert(identity.clone(), reason.clone());
+                }
+            }
+            let accepted = self.state.accepted.get(identity);
+            if let Some(candidate) = accepted.and_then(|version| self.candidate(version, accepted))
+            {
+                candidates.insert(identity.clone(), candidate);
+            }
+        }
+    }
+
+    /// New versions of which at least one target was made, or which feed none, are accepted by this plan.
+    fn accept(&self, candidates: &BTreeMap<Identity, Candidate>, plan: &mut Plan) {
+        for (identity, candidate) in candidates.iter().filter(|(_, candidate)| candidate.new) {
+            let fed = self.component.fed_by(&BTreeSet::from([identity.clone()]));
+            if fed.is_empty() || fed.iter().any(|path| plan.sound.contains(path)) {
+                let version = Version {
+                    since: self.now,
+                    ..candidate.version.clone()
+                };
+                plan.accepts.insert(identity.clone(), version);
+            }
+        }
+    }
+}
+
+/// How one round of rendering ended.
+enum Round {
+    Whole,
+    /// These profiles count with what is accepted; the rest is planned anew.
+    DropOut {
+        profiles: BTreeSet<Identity>,
+        why: Why,
+    },
+    /// These targets stay as they are.
+    LeaveOut {
+        paths: BTreeSet<TargetPath>,
+        reason: String,
+    },
+}
+
+enum Why {
+    Refused(String),
+    Delayed(String),
+    Quarantined(String),
+}
+
+/// Why a target cannot be made.
+enum Trouble {
+    /// The configurations do not fit: nothing changes until they, the template or the settings do.
+    Refused(String),
+    /// The host does not let us: tried again later.
+    Delayed(String),
+}
+
+/// The targets that a plan of this scope makes: with a profile whose newest version is not accepted yet come all of its
+/// targets, or that version would be accepted while some of them still show the old one.
+fn reach<'a>(
+    component: &Component,
+    state: &State,
+    scope: &'a Scope,
+    forced: impl IntoIterator<Item = &'a TargetPath>,
+) -> BTreeSet<TargetPath> {
+    let Scope::Some { profiles, targets } = scope else {
+        return component.targets.keys().cloned().collect();
+    };
+    let declared = |path: &&TargetPath| component.targets.contains_key(*path);
+    let mut reached: BTreeSet<TargetPath> = targets
+        .iter()
+        .chain(forced)
+        .filter(declared)
+        .cloned()
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut fresh = profiles.clone();
+    loop {
+        reached.extend(component.fed_by(&fresh));
+        seen.append(&mut fresh);
+        let feeders = reached.iter().flat_map(|path| component.feeders(path));
+        let changed = |identity: &Identity| match (
+            state.received.get(identity),
+            state.accepted.get(identity),
+        ) {
+            (Some(received), Some(accepted)) => !same(received, accepted),
+            (received, _) => received.is_some(),
+        };
+        fresh = feeders
+            .filter(|identity| !seen.contains(identity) && changed(identity))
+            .collect();
+        if fresh.is_empty() {
+            return reached;
+        }
+    }
+}
+
+/// Label and content type count too: a deployment may change nothing else.
+fn same(one: &Version, other: &Version) -> bool {
+    one.digest == other.digest && one.label == other.label && one.content_type == other.content_type
+}
+
+fn profiles_in(component: &Component, scope: &Scope) -> BTreeSet<Identity> {
+    let all = component.profiles.values().map(|(_, identity)| identity);
+    match scope {
+        Scope::All => all.cloned().collect(),
+        Scope::Some { profiles, .. } => all.filter(|id| profiles.contains(*id)).cloned().collect(),
+    }
+}
+
+fn quarantine_reason(entry: &Quarantine) -> String {
+    format!("failed here before ({}): {}", entry.since, entry.reason)
+}
+
+/// An error and its causes in one line.
+pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

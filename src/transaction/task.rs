@@ -1,0 +1,368 @@
+//! Does what the machine decides: the thin task around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+use crate::clock::Clock;
+use crate::content::Content;
+use crate::install::{Installer, Placement, WentBack};
+use crate::ledger::{Change, FoundFile, Installed, Ledger, Refusal, State};
+use crate::protocol::{Digest, Identity};
+use crate::service::{Running, Services, Verdict};
+use crate::settings::{Notify, Service, ServiceName, TargetPath};
+
+use super::machine::{About, Action, Answer, Baseline, Event, Names, Step};
+use super::planning::{Bodies, Planner, one_line};
+use super::{Component, FileChange, Scope};
+
+/// Blocking threads that stage files of one transaction side by side.
+const STAGING_THREADS: usize = 4;
+
+/// What a queue's task works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Hands {
+    pub component: Arc<Component>,
+    pub content: Arc<Content>,
+    pub installer: Installer,
+    pub ledger: Ledger,
+    pub services: Services,
+    pub clock: Clock,
+    /// True once READY has been said: unit jobs wait for it, or a unit that is ordered after ours would deadlock.
+    pub ready: watch::Receiver<bool>,
+}
+
+impl Hands {
+    /// Does one action; the event that it brings, if it brings one. `Action::Say` is the caller's.
+    pub async fn perform(self, action: Action, state: Arc<State>) -> Option<Event> {
+        match action {
+            Action::Plan {
+                scope,
+                forced,
+                barred,
+                turned_down,
+            } => Some(self.plan(state, scope, forced, barred, turned_down).await),
+            Action::Repair(repairs) => Some(self.repair(repairs).await),
+            Action::Stage(changes) => Some(self.stage(changes).await),
+            Action::Discard(staged) => {
+                self.discard(staged).await;
+                None
+            }
+            Action::CheckStaged(staged) => Some(self.check_staged(staged).await),
+            Action::Baseline(services) => Some(self.baseline(services).await),
+            Action::Commit(changes) => {
+                let result = self.ledger.commit(changes).await;
+                Some(Event::Committed(result.map_err(|error| one_line(&error))))
+            }
+            Action::Swap { undo, placements } => Some(self.swap(undo, placements).await),
+            Action::Ask {
+                step,
+                services,
+                about,
+            } => Some(self.ask(step, services, about).await),
+            Action::PutBack(placements) => Some(self.put_back(placements).await),
+            Action::Release(placements) => {
+                let installer = self.installer.clone();
+                let released = spawn_blocking(move || installer.release(&placements)).await;
+                if let Err(error) = released {
+                    tracing::warn!(reason = %error, "kept files were not removed");
+                }
+                None
+            }
+            Action::Say(_) => None,
+        }
+    }
+
+    async fn plan(
+        self,
+        state: Arc<State>,
+        scope: Scope,
+        forced: BTreeMap<TargetPath, Digest>,
+        barred: BTreeMap<TargetPath, String>,
+        turned_down: BTreeMap<Identity, Refusal>,
+    ) -> Event {
+        let bodies = match self.bodies(&state, &scope, &forced).await {
+            Ok(bodies) => bodies,
+            Err(reason) => return Event::Broke(reason),
+        };
+        let planned = spawn_blocking(move || {
+            Planner {
+                component: &self.component,
+                state: &state,
+                content: &self.content,
+                installer: &self.installer,
+                bodies: &bodies,
+                scope: &scope,
+                forced: &forced,
+                barred: &barred,
+                turned_down: &turned_down,
+                now: self.clock.now().wall,
+            }
+            .plan()
+        });
+        event(planned.await, Event::Planned)
+    }
+
+    async fn bodies(
+        &self,
+        state: &State,
+        scope: &Scope,
+        forced: &BTreeMap<TargetPath, Digest>,
+    ) -> Result<Bodies, String> {
+        let mut bodies = Bodies::new();
+        for digest in Planner::needs(&self.component, state, scope, forced.keys()) {
+            // A body that is gone is a version that cannot count; planning goes on with the others.
+            if let Some(body) = self
+                .ledger
+                .body(digest)
+                .await
+                .map_err(|error| one_line(&error))?
+            {
+                bodies.insert(digest, body);
+            }
+        }
+        Ok(bodies)
+    }
+
+    async fn repair(self, repairs: BTreeMap<TargetPath, Installed>) -> Event {
+        let repaired = spawn_blocking(move || {
+            let repair = |(target, installed): (TargetPath, Installed)| {
+                let result = self.installer.repair_metadata(&target, &installed.metadata);
+                (target, installed, result.map_err(|error| one_line(&error)))
+            };
+            repairs.into_iter().map(repair).collect()
+        });
+        event(repaired.await, Event::Repaired)
+    }
+
+    /// Stages side by side: an fsync waits for the device, not for a processor.
+    async fn stage(self, changes: Vec<FileChange>) -> Event {
+        let share = changes.len().div_ceil(STAGING_THREADS).max(1);
+        let mut parts = Vec::new();
+        for part in changes.chunks(share) {
+            let part = part.to_vec();
+            let installer = self.installer.clone();
+            parts.push(spawn_blocking(move || {
+                let stage = |change: FileChange| {
+                    let kept = installer.kept_name();
+                    let staged = installer.stage(&change.target, &change.bytes, &change.metadata);
+                    let named = staged.map(|staged| Names { staged, kept });
+                    named.map_err(|error| one_line(&error))
+                };
+                part.into_iter().map(stage).collect::<Vec<_>>()
+            }));
+        }
+        let mut results = Vec::with_capacity(changes.len());
+        for part in parts {
+            match part.await {
+                Ok(staged) => results.extend(staged),
+                Err(error) => return Event::Broke(error.to_string()),
+            }
+        }
+        Event::Staged(results)
+    }
+
+    async fn discard(&self, staged: Vec<(TargetPath, String)>) {
+        let installer = self.installer.clone();
+        let discarded = spawn_blocking(move || {
+            for (target, name) in staged {
+                installer.discard(&target, &name);
+            }
+        });
+        if let Err(error) = discarded.await {
+            tracing::warn!(reason = %error, "staged files were not removed");
+        }
+    }
+
+    async fn check_staged(self, staged: Vec<(TargetPath, String)>) -> Event {
+        let mut verdicts = BTreeMap::new();
+        for (path, name) in staged {
+            let Some(target) = self.component.targets.get(&path) else {
+                continue;
+            };
+            let Some(command) = &target.validate_command else {
+                continue;
+            };
+            let file = self.installer.staged_path(&path, &name);
+            let limits = target
+                .notify
+                .iter()
+                .filter_map(|name| self.component.services.get(name));
+            let limit = limits.map(|service| service.timeout).max();
+            let limit = limit.unwrap_or(crate::settings::DEFAULT_TIMEOUT);
+            verdicts.insert(
+                path,
+                self.services.check_staged(command, &file, limit).await,
+            );
+        }
+        Event::StagedChecked(verdicts)
+    }
+
+    async fn baseline(self, names: BTreeSet<ServiceName>) -> Event {
+        let ask = |services: Services, service: Arc<Service>| async move {
+            let missing = services.missing_program(&service);
+            let running = services.running(&service).await;
+            let probe = match running {
+                // A probe of what does not run would fail, and say nothing about the version to come.
+                Running::No => None,
+                Running::Yes | Running::Unknown => services.try_probe(&service).await,
+            };
+            Baseline {
+                running,
+                missing,
+                probe,
+            }
+        };
+        match self.each(names, ask).await {
+            Ok(baseline) => Event::Baselined(baseline),
+            Err(reason) => Event::Broke(reason),
+        }
+    }
+
+    async fn swap(self, undo: Vec<Placement>, placements: Vec<Placement>) -> Event {
+        let swapped = spawn_blocking(move || {
+            for result in self.installer.put_back(&undo) {
+                result.map_err(|error| one_line(&error))?;
+            }
+            self.installer
+                .keep(&placements)
+                .map_err(|error| one_line(&error))?;
+            self.installer
+                .swap(&placements)
+                .map_err(|error| one_line(&error))
+        });
+        event(swapped.await, Event::Swapped)
+    }
+
+    async fn put_back(self, placements: Vec<Placement>) -> Event {
+        self.keep_foreign(&placements).await;
+        let put_back = spawn_blocking(move || {
+            let results = self.installer.put_back(&placements).into_iter();
+            let result = |result: Result<WentBack, _>| result.map_err(|error| one_line(&error));
+            results.map(result).collect()
+        });
+        event(put_back.await, Event::PutBack)
+    }
+
+    /// Files that somebody else has put over ours are kept in history before going back. Going back is more urgent than
+    /// history: a failure here is said and does not stop it.
+    async fn keep_foreign(&self, placements: &[Placement]) {
+        let installer = self.installer.clone();
+        let ours = placements.to_vec();
+        let now = self.clock.now().wall;
+        let found = spawn_blocking(move || installer.foreign(&ours)).await;
+        let found = match found {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::warn!(reason = %one_line(&error), "a foreign file could not be kept in history");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error, "a foreign file could not be kept in history");
+                return;
+            }
+        };
+        let keep = found.into_iter().map(|foreign| Change::FileKept {
+            file: FoundFile {
+                target: foreign.target,
+                digest: Digest::of(&foreign.bytes),
+                size: foreign.bytes.len() as u64,
+                metadata: foreign.metadata,
+                at: now,
+                reason: "somebody else wrote it during a transaction that went back".to_owned(),
+            },
+            bytes: foreign.bytes,
+        });
+        let changes: Vec<Change> = keep.collect();
+        if !changes.is_empty()
+            && let Err(error) = self.ledger.commit(changes).await
+        {
+            tracing::warn!(reason = %one_line(&error), "a foreign file could not be kept in history");
+        }
+    }
+
+    async fn ask(self, step: Step, names: BTreeSet<ServiceName>, about: About) -> Event {
+        let about = Arc::new(about);
+        let ready = self.ready.clone();
+        let ask = move |services: Services, service: Arc<Service>| {
+            let (about, ready) = (Arc::clone(&about), ready.clone());
+            async move {
+                let ran = about.ran.contains(&service.name);
+                let verdict = tell(&services, &service, step, &about, ran, ready).await;
+                let told = !matches!(verdict, Verdict::Rejected(_) | Verdict::NotRunning(_));
+                let ended = ran
+                    && told
+                    && step != Step::Check
+                    && services.running(&service).await == Running::No;
+                Answer { verdict, ended }
+            }
+        };
+        match self.each(names, ask).await {
+            Ok(answers) => Event::Answered(answers),
+            Err(reason) => Event::Broke(reason),
+        }
+    }
+
+    /// Asks every service at the same time; one that is slow delays no other.
+    async fn each<T, F>(
+        &self,
+        names: BTreeSet<ServiceName>,
+        ask: impl Fn(Services, Arc<Service>) -> F,
+    ) -> Result<BTreeMap<ServiceName, T>, String>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        for name in names {
+            let Some(service) = self.component.services.get(&name) else {
+                continue;
+            };
+            let asking = ask(self.services.clone(), Arc::clone(service));
+            tasks.spawn(async move { (name, asking.await) });
+        }
+        let mut answers = BTreeMap::new();
+        while let Some(joined) = tasks.join_next().await {
+            let (name, answer) = joined.map_err(|error| error.to_string())?;
+            answers.insert(name, answer);
+        }
+        Ok(answers)
+    }
+}
+
+async fn tell(
+    services: &Services,
+    service: &Service,
+    step: Step,
+    about: &About,
+    ran: bool,
+    mut ready: watch::Receiver<bool>,
+) -> Verdict {
+    match step {
+        Step::Check => services.check(service, &[]).await,
+        Step::Probe | Step::ProbeBack => services.probe(service).await,
+        Step::Notify | Step::NotifyBack => {
+            if matches!(service.notify, Notify::Reload { .. })
+                && ready.wait_for(|ready| *ready).await.is_err()
+            {
+                return Verdict::Undecided("appconfigd ended before it was ready".to_owned());
+            }
+            let down =
+                step == Step::NotifyBack && ran && services.running(service).await == Running::No;
+            match down {
+                true => services.start_again(service).await,
+                false => services.notify(service, about.since, &[]).await,
+            }
+        }
+    }
+}
+
+/// The event of a step; a panic in it is an event as well.
+fn event<T>(joined: Result<T, JoinError>, of: impl FnOnce(T) -> Event) -> Event {
+    match joined {
+        Ok(result) => of(result),
+        Err(error) => Event::Broke(error.to_string()),
+    }
+}

@@ -1,0 +1,277 @@
+//! Telling services that still have to be told, outside a transaction.
+//!
+//! A pair (service, target) is pending when it has no row, or its row differs from what the ledger says is installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Now;
+use crate::ledger::{Change, Direction, Intent, ServiceCondition};
+use crate::service::Verdict;
+use crate::settings::{ServiceName, TargetPath};
+
+use super::forward::{about, record_of, weigh};
+use super::machine::{About, Action, Answers, Machine, Outcome, PAUSES, Phase, Retry, Step};
+
+/// One round of telling.
+#[derive(Debug)]
+pub struct Telling {
+    step: Step,
+    services: BTreeSet<ServiceName>,
+    verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
+    /// Closed transactions whose files can still go back.
+    standing: Vec<Intent>,
+    about: About,
+    /// What the commit under way holds.
+    changes: Vec<Change>,
+}
+
+impl Machine {
+    /// The services that do not know of what is installed.
+    pub fn pending(&self) -> BTreeSet<ServiceName> {
+        let pending = |name: &&ServiceName| {
+            let rows = self.state.acknowledged.get(*name);
+            self.component.dependencies(name).iter().any(|path| {
+                let installed = self.state.installed.get(path).map(|row| row.digest);
+                let told = rows.and_then(|rows| rows.get(path)).copied().flatten();
+                installed.is_some() && installed != told
+            })
+        };
+        self.component
+            .services
+            .keys()
+            .filter(pending)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn tell_pending(&mut self, now: Now) -> Vec<Action> {
+        let pending = self.pending();
+        self.services.retain(|name, _| pending.contains(name));
+        let due = |name: &ServiceName| {
+            self.services
+                .get(name)
+                .is_none_or(|retry| retry.due <= now.steady)
+        };
+        let services: BTreeSet<ServiceName> = pending.into_iter().filter(due).collect();
+        if services.is_empty() {
+            return Vec::new();
+        }
+        let touches = |intent: &&Intent| {
+            intent.direction == Direction::Standing
+                && intent.services.keys().any(|name| services.contains(name))
+        };
+        let standing: Vec<Intent> = self
+            .state
+            .intents
+            .values()
+            .filter(touches)
+            .cloned()
+            .collect();
+        let about = standing
+            .first()
+            .map(about)
+            .unwrap_or_else(|| self.about_installed(&services, now));
+        let telling = Telling {
+            step: Step::Check,
+            services: services.clone(),
+            verdicts: BTreeMap::new(),
+            standing,
+            about: about.clone(),
+            changes: Vec::new(),
+        };
+        self.phase = Phase::Telling(telling);
+        vec![Action::Ask {
+            step: Step::Check,
+            services,
+            about,
+        }]
+    }
+
+    fn about_installed(&self, services: &BTreeSet<ServiceName>, now: Now) -> About {
+        let targets: BTreeSet<TargetPath> = services
+            .iter()
+            .flat_map(|name| self.component.dependencies(name))
+            .collect();
+        let installed = targets
+            .iter()
+            .filter_map(|path| self.state.installed.get(path));
+        About {
+            since: installed.map(|row| row.since).max().unwrap_or(now.wall),
+            targets,
+            ..About::default()
+        }
+    }
+
+    pub(super) fn telling(
+        &mut self,
+        mut telling: Telling,
+        answers: Answers,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let step = telling.step;
+        for (name, answer) in answers {
+            let verdict = weigh(answer);
+            // A check or probe that says yes leaves the word to the notification.
+            if step == Step::Notify || verdict != Verdict::Accepted {
+                telling.verdicts.insert(name, (step, verdict));
+            }
+        }
+        let next = match step {
+            Step::Check => Step::Notify,
+            Step::Notify => Step::Probe,
+            Step::Probe | Step::NotifyBack | Step::ProbeBack => return self.tell_end(telling, now),
+        };
+        let goes_on = |name: &&ServiceName| match telling.verdicts.get(*name) {
+            None => next == Step::Notify,
+            Some((_, verdict)) => next == Step::Probe && *verdict == Verdict::Accepted,
+        };
+        let services: BTreeSet<ServiceName> =
+            telling.services.iter().filter(goes_on).cloned().collect();
+        telling.step = next;
+        let about = telling.about.clone();
+        self.phase = Phase::Telling(telling);
+        if services.is_empty() {
+            return self.on(super::Event::Answered(BTreeMap::new()), now, random);
+        }
+        vec![Action::Ask {
+            step: next,
+            services,
+            about,
+        }]
+    }
+
+    fn tell_end(&mut self, mut telling: Telling, now: Now) -> Vec<Action> {
+        let rejected = telling.standing.iter().find_map(|intent| {
+            let names = intent.services.keys().filter(|name| !self.keeps(name));
+            let mut verdicts = names.filter_map(|name| Some((name, telling.verdicts.get(name)?)));
+            let (name, (_, verdict)) =
+                verdicts.find(|(_, (_, verdict))| matches!(verdict, Verdict::Rejected(_)))?;
+            match verdict {
+                Verdict::Rejected(reason) => {
+                    Some((intent.clone(), format!("service `{name}`: {reason}")))
+                }
+                Verdict::Accepted | Verdict::Undecided(_) | Verdict::NotRunning(_) => None,
+            }
+        });
+        if let Some((mut intent, reason)) = rejected {
+            for name in &telling.services {
+                if let Some(service) = intent.services.get_mut(name) {
+                    service.notified = true;
+                }
+            }
+            return self.turn_standing(intent, reason, now);
+        }
+        let installed = self.digests();
+        let mut changes = Vec::new();
+        for name in &telling.services {
+            let Some((step, verdict)) = telling.verdicts.get(name) else {
+                continue;
+            };
+            let record = record_of(*step, verdict, now);
+            if matches!(
+                record.condition,
+                ServiceCondition::Acknowledged | ServiceCondition::NotRunning
+            ) {
+                changes.extend(self.acknowledge(name, &installed));
+            }
+            changes.push(Change::Service {
+                service: name.clone(),
+                record: Some(record),
+            });
+        }
+        let settled = |name: &ServiceName| match telling.verdicts.get(name) {
+            Some((_, Verdict::Accepted | Verdict::NotRunning(_))) => true,
+            Some((step, Verdict::Undecided(_))) => *step == Step::Probe,
+            Some((_, Verdict::Rejected(_))) => false,
+            None => !self.pending().contains(name),
+        };
+        telling
+            .standing
+            .retain(|intent| intent.services.keys().all(settled));
+        changes.extend(
+            telling
+                .standing
+                .iter()
+                .map(|intent| Change::IntentClosed { id: intent.id }),
+        );
+        telling.changes = changes.clone();
+        self.phase = Phase::Telling(telling);
+        vec![Action::Commit(changes)]
+    }
+
+    /// A late no: the files of the closed transaction go back after all, and what they were made from is not accepted any more.
+    fn turn_standing(&mut self, intent: Intent, reason: String, now: Now) -> Vec<Action> {
+        let quarantine = self.quarantine(&intent, &reason, now);
+        self.turn(intent, reason, Some(quarantine))
+    }
+
+    pub(super) fn told(
+        &mut self,
+        telling: Telling,
+        result: Result<(), String>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        if let Err(reason) = result {
+            return self.rest(reason, Some(super::Scope::nothing()), now, random);
+        }
+        self.take_in(&telling.changes);
+        let kept = telling
+            .standing
+            .iter()
+            .flat_map(|intent| intent.placements.iter().cloned());
+        let kept: Vec<_> = kept.collect();
+        let mut actions = Vec::new();
+        if !kept.is_empty() {
+            actions.push(Action::Release(kept));
+        }
+        actions.extend(self.schedule(telling.services.iter(), now, random));
+        actions.extend(self.done(None, now));
+        actions
+    }
+
+    /// Says how services stand, and when those that are not settled are tried again.
+    pub(super) fn schedule<'a>(
+        &mut self,
+        services: impl Iterator<Item = &'a ServiceName>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let pending = self.pending();
+        for name in services {
+            let Some(record) = self.state.services.get(name).cloned() else {
+                continue;
+            };
+            let mut retry_in = None;
+            if pending.contains(name) {
+                let failures = self
+                    .services
+                    .get(name)
+                    .map_or(1, |retry| retry.failures.saturating_add(1));
+                let pause = PAUSES.pause(failures, random.f64());
+                let due = now.steady + pause;
+                let reason = record.last_result.clone();
+                self.services.insert(
+                    name.clone(),
+                    Retry {
+                        reason,
+                        failures,
+                        due,
+                    },
+                );
+                retry_in = Some(pause);
+            } else {
+                self.services.remove(name);
+            }
+            let service = name.clone();
+            actions.push(Action::Say(Outcome::Service {
+                service,
+                record,
+                retry_in,
+            }));
+        }
+        actions
+    }
+}
