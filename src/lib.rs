@@ -11,6 +11,8 @@
     )
 )]
 
+pub mod daemon;
+
 pub mod transaction;
 pub mod poll;
 pub mod server;

@@ -1,0 +1,396 @@
+//! Queues and pollers: start, stop, replace on reload, drain; systemd, control socket.
+
+pub mod control;
+mod post;
+mod queue;
+mod report;
+pub mod status;
+mod supervisor;
+mod systemd;
+
+pub use post::{Post, offline_source, offline_status};
+pub use supervisor::{Reread, RunEnd, problems_of, supervise};
+pub use systemd::Systemd;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::content::{Content, LoadError};
+use crate::install::Installer;
+use crate::ledger::{Change, Ledger, LedgerError, State};
+use crate::process::Surroundings;
+use crate::protocol::{Digest, Identity};
+use crate::server::{Options, Server, ServerError, TokenReuse};
+use crate::service::Services;
+use crate::settings::{ProfileName, Settings, SourceSettings, TargetPath};
+use crate::source::{Fault, Source};
+use crate::transaction::{Component, Hands, Machine};
+
+use queue::{Message, QueueHandle};
+
+/// Calls to the service at the same time: a thousand profiles of one tick must not be a thousand connections.
+const CALLS_AT_ONCE: usize = 64;
+
+/// The running whole: ledger, source, queues.
+pub struct Daemon {
+    settings: Settings,
+    content: Arc<Content>,
+    ledger: Ledger,
+    source: Source,
+    installer: Installer,
+    services: Services,
+    server: Option<Server>,
+    clock: Clock,
+    queues: Vec<Queue>,
+    ready: watch::Sender<bool>,
+    permits: Arc<Semaphore>,
+    news: Arc<Notify>,
+    started_at: Timestamp,
+}
+
+/// A running queue and what it was started for.
+struct Queue {
+    component: Arc<Component>,
+    content: Digest,
+    handle: QueueHandle,
+}
+
+/// Why a daemon does not start, or does not take new settings.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("{} of the files that the settings name cannot be used", .0.len())]
+    Content(Vec<LoadError>),
+    #[error("targets `{0}` and `{1}` are the same file; declare it once")]
+    SameFile(TargetPath, TargetPath),
+    #[error("cannot start the embedded server")]
+    Server(#[source] Box<ServerError>),
+    #[error("{}", .0.message)]
+    Source(Fault),
+}
+
+impl Daemon {
+    /// Opens the ledger, restores targets from it and takes interrupted transactions up again, then polls. `ready`: unit
+    /// jobs may run at once (nobody waits for our READY).
+    pub async fn start(
+        settings: Settings,
+        state_directory: &Path,
+        clock: Clock,
+        ready: bool,
+    ) -> Result<Daemon, StartError> {
+        let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
+        let installer = Installer::new(settings.root.clone());
+        distinct(&settings, &installer)?;
+        let opened = Ledger::open(state_directory)?;
+        if let Some(path) = opened.moved_aside {
+            tracing::error!(
+                moved_to = %path.display(),
+                "the ledger was damaged: history, holds and quarantine are gone, every service is notified once"
+            );
+        }
+        let services = services(&settings);
+        let server = serve(&settings.source, &clock).await?;
+        let source = connect(&settings, server.as_ref()).await?;
+        let mut daemon = Daemon {
+            started_at: clock.now().wall,
+            settings,
+            content,
+            ledger: opened.ledger,
+            source,
+            installer,
+            services,
+            server,
+            clock,
+            queues: Vec::new(),
+            ready: watch::Sender::new(ready),
+            permits: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            news: Arc::new(Notify::new()),
+        };
+        let state = daemon.ledger.load().await?;
+        daemon.sweep(&state).await;
+        let state = daemon.forget(state).await?;
+        daemon.start_queues(&state);
+        Ok(daemon)
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Woken whenever there is something new to see.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+
+    /// Where the embedded server reads configurations, and where it listens, under `local` settings.
+    pub fn local(&self) -> Option<(&Path, String)> {
+        match (&self.settings.source, &self.server) {
+            (SourceSettings::Local { directory }, Some(server)) => {
+                Some((directory, server.endpoint()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The way to ask all queues. It outlives a reload, but then asks queues that have ended.
+    pub fn post(&self) -> Post {
+        let queues = self
+            .queues
+            .iter()
+            .map(|queue| queue.handle.messages.clone());
+        Post::new(
+            queues.collect(),
+            self.installer.clone(),
+            self.clock.clone(),
+            self.started_at,
+        )
+    }
+
+    /// The components of settings, with each profile's identity.
+    pub fn components(settings: &Settings, source: &Source, state: &State) -> Vec<Component> {
+        let profiles = settings.profiles.iter();
+        let identities: BTreeMap<ProfileName, Identity> = profiles
+            .map(|(name, profile)| (name.clone(), source.identity(profile)))
+            .collect();
+        Component::partition(settings, &identities, &state.intents)
+    }
+
+    /// From now on unit jobs run.
+    pub fn say_ready(&self) {
+        self.ready.send_replace(true);
+    }
+
+    /// Removes staged and kept files that no intent names: leftovers of a crash before a commit or after a close.
+    async fn sweep(&self, state: &State) {
+        let targets: BTreeSet<TargetPath> = self
+            .settings
+            .targets
+            .keys()
+            .chain(state.installed.keys())
+            .cloned()
+            .collect();
+        let placed = state.intents.values().flat_map(|intent| &intent.placements);
+        let live: Vec<_> = placed.cloned().collect();
+        let installer = self.installer.clone();
+        let swept = tokio::task::spawn_blocking(move || installer.sweep(&targets, &live)).await;
+        if let Err(error) = swept {
+            tracing::warn!(reason = %error, "leftovers were not swept");
+        }
+    }
+
+    /// A pair that leaves the settings loses its row, a target that leaves them loses its rows; files stay. The state after.
+    async fn forget(&self, mut state: State) -> Result<State, LedgerError> {
+        let changes = forgotten(&self.settings, &state);
+        if !changes.is_empty() {
+            self.ledger.commit(changes.clone()).await?;
+            for change in &changes {
+                state.apply(change);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Starts a queue for every component that has none.
+    fn start_queues(&mut self, state: &State) {
+        let fingerprint = self.content.fingerprint();
+        let running: Vec<Arc<Component>> = self
+            .queues
+            .iter()
+            .map(|queue| Arc::clone(&queue.component))
+            .collect();
+        for component in Daemon::components(&self.settings, &self.source, state) {
+            if running.iter().any(|other| **other == component) {
+                continue;
+            }
+            let component = Arc::new(component);
+            let machine = Machine::new(Arc::clone(&component), component.state(state));
+            let hands = Hands {
+                component: Arc::clone(&component),
+                content: Arc::clone(&self.content),
+                installer: self.installer.clone(),
+                ledger: self.ledger.clone(),
+                services: self.services.clone(),
+                clock: self.clock.clone(),
+                ready: self.ready.subscribe(),
+            };
+            let shared = queue::Shared {
+                source: self.source.clone(),
+                permits: Arc::clone(&self.permits),
+                news: Arc::clone(&self.news),
+            };
+            let handle = queue::start(machine, hands, shared);
+            self.queues.push(Queue {
+                component,
+                content: fingerprint,
+                handle,
+            });
+        }
+    }
+
+    /// Takes new settings: queues whose component differs are drained and replaced, the others never notice. On an error
+    /// nothing has changed.
+    pub async fn replace(&mut self, settings: Settings) -> Result<Replaced, StartError> {
+        let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
+        let installer = Installer::new(settings.root.clone());
+        distinct(&settings, &installer)?;
+        let moves = settings.source != self.settings.source || settings.root != self.settings.root;
+        let (server, source) = match settings.source != self.settings.source {
+            true => {
+                let server = serve(&settings.source, &self.clock).await?;
+                let source = connect(&settings, server.as_ref()).await?;
+                (Some(server), source)
+            }
+            false => (None, self.source.clone()),
+        };
+        let state = self.ledger.load().await?;
+        let fingerprint = content.fingerprint();
+        let components = Daemon::components(&settings, &source, &state);
+        let stays = |queue: &Queue| {
+            !moves && queue.content == fingerprint && components.contains(&queue.component)
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queues)
+            .into_iter()
+            .partition(stays);
+        let replaced = gone.len();
+        drain(gone).await;
+        if let Some(server) = server
+            && let Some(old) = std::mem::replace(&mut self.server, server)
+        {
+            old.stop().await;
+        }
+        self.queues = kept;
+        self.settings = settings;
+        self.content = content;
+        self.source = source;
+        self.installer = installer;
+        if moves {
+            self.services = services(&self.settings);
+        }
+        let unchanged = self.queues.len();
+        let state = self.ledger.load().await?;
+        let state = self.forget(state).await?;
+        self.start_queues(&state);
+        Ok(Replaced {
+            unchanged,
+            replaced,
+            started: self.queues.len() - unchanged,
+        })
+    }
+
+    /// No new transaction; the running ones are finished, or left to recovery after `stop_timeout`.
+    pub async fn stop(mut self) {
+        let queues = std::mem::take(&mut self.queues);
+        if tokio::time::timeout(self.settings.stop_timeout, drain(queues))
+            .await
+            .is_err()
+        {
+            tracing::warn!("stop_timeout has passed: a running transaction is left to recovery");
+        }
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+}
+
+/// What a reload changed, in queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    pub unchanged: usize,
+    pub replaced: usize,
+    pub started: usize,
+}
+
+/// Where the control socket of a runtime directory is.
+pub fn control_socket(runtime_directory: &Path) -> PathBuf {
+    runtime_directory.join("control.sock")
+}
+
+impl From<ServerError> for StartError {
+    fn from(error: ServerError) -> StartError {
+        StartError::Server(Box::new(error))
+    }
+}
+
+/// The embedded server of `local` settings.
+pub async fn serve(source: &SourceSettings, clock: &Clock) -> Result<Option<Server>, ServerError> {
+    let SourceSettings::Local { directory } = source else {
+        return Ok(None);
+    };
+    let options = Options {
+        directory: directory.clone(),
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        controls: false,
+        allow_remote: false,
+        token_reuse: TokenReuse::Reject,
+        minimum_interval: Duration::from_secs(1),
+    };
+    Ok(Some(Server::start(options, clock.clone()).await?))
+}
+
+/// One for the whole process: it remembers since when it has watched the clocks.
+fn services(settings: &Settings) -> Services {
+    let directory = settings.directory.clone();
+    Services::new(
+        settings.root.clone(),
+        Surroundings {
+            directory,
+            variables: Vec::new(),
+        },
+    )
+}
+
+async fn connect(settings: &Settings, server: Option<&Server>) -> Result<Source, StartError> {
+    Source::new(settings, server.map(Server::endpoint))
+        .await
+        .map_err(StartError::Source)
+}
+
+fn distinct(settings: &Settings, installer: &Installer) -> Result<(), StartError> {
+    let targets: BTreeSet<TargetPath> = settings.targets.keys().cloned().collect();
+    match installer.same_file(&targets) {
+        Some((one, other)) => Err(StartError::SameFile(one, other)),
+        None => Ok(()),
+    }
+}
+
+async fn drain(queues: Vec<Queue>) {
+    for queue in &queues {
+        // An error means that the queue has ended already.
+        let _ = queue.handle.messages.send(Message::Stop);
+    }
+    for queue in queues {
+        if let Err(error) = queue.handle.task.await {
+            tracing::error!(reason = %error, "a queue ended unexpectedly");
+        }
+    }
+}
+
+/// Rows of pairs and targets that the settings do not have any more. Targets of open intents stay until those are finished.
+fn forgotten(settings: &Settings, state: &State) -> Vec<Change> {
+    let placed = state.intents.values().flat_map(|intent| &intent.placements);
+    let placed: BTreeSet<&TargetPath> = placed.map(|placement| &placement.target).collect();
+    let mut changes = Vec::new();
+    for (service, rows) in &state.acknowledged {
+        for target in rows.keys().filter(|path| !placed.contains(path)) {
+            let declared = settings.targets.get(target);
+            if declared.is_none_or(|declared| !declared.notify.contains(service)) {
+                let (service, target) = (service.clone(), target.clone());
+                changes.push(Change::AcknowledgementDropped { service, target });
+            }
+        }
+    }
+    let gone = state.installed.keys();
+    let gone = gone.filter(|path| !settings.targets.contains_key(*path) && !placed.contains(path));
+    changes.extend(gone.map(|path| Change::Installed {
+        target: path.clone(),
+        installed: None,
+    }));
+    changes
+}

@@ -1,0 +1,168 @@
+//! Asking every queue of a daemon, and the same picture without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::install::Installer;
+use crate::ledger::State;
+use crate::settings::{ProfileName, Settings};
+use crate::source::{Fault, Source};
+
+use super::Daemon;
+use super::queue::Message;
+use super::status::{DaemonStatus, QueueView, Status};
+
+/// Asks every queue of a daemon.
+#[derive(Clone)]
+pub struct Post {
+    queues: Vec<mpsc::UnboundedSender<Message>>,
+    installer: Installer,
+    clock: Clock,
+    started_at: Timestamp,
+}
+
+impl Post {
+    pub(super) fn new(
+        queues: Vec<mpsc::UnboundedSender<Message>>,
+        installer: Installer,
+        clock: Clock,
+        started_at: Timestamp,
+    ) -> Post {
+        Post {
+            queues,
+            installer,
+            clock,
+            started_at,
+        }
+    }
+
+    /// Each queue as it stands. A queue that has ended is missing.
+    pub async fn views(&self) -> Vec<QueueView> {
+        self.ask_all(Message::View).await
+    }
+
+    /// Polls what is due, waits until everything has settled or `limit` has passed. `again`: lost and throttled answers
+    /// are asked for again until then.
+    pub async fn settle(
+        &self,
+        profiles: Option<BTreeSet<ProfileName>>,
+        limit: Duration,
+        again: bool,
+    ) -> Vec<QueueView> {
+        let until = self.clock.now().steady + limit;
+        let ask = |reply| Message::Settle {
+            profiles: profiles.clone(),
+            until,
+            again,
+            reply,
+        };
+        self.ask_all(ask).await
+    }
+
+    /// True when every queue has gone round its loop.
+    pub async fn is_alive(&self) -> bool {
+        self.ask_all(Message::Ping).await.len() == self.queues.len()
+    }
+
+    /// READY may be said: interrupted transactions are taken up again and the files of every required profile stand.
+    pub async fn files_stand(&self) -> bool {
+        let views = self.views().await;
+        let stand = |view: &QueueView| view.files_stand && required_stand(view);
+        views.len() == self.queues.len() && views.iter().all(stand)
+    }
+
+    pub async fn status(&self) -> Status {
+        self.status_of(self.views().await).await
+    }
+
+    pub async fn status_of(&self, views: Vec<QueueView>) -> Status {
+        let daemon = DaemonStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+        };
+        look(
+            views,
+            self.installer.clone(),
+            Some(daemon),
+            self.clock.now().wall,
+        )
+        .await
+    }
+
+    async fn ask_all<T>(&self, ask: impl Fn(oneshot::Sender<T>) -> Message) -> Vec<T> {
+        let mut replies = Vec::with_capacity(self.queues.len());
+        for queue in &self.queues {
+            let (reply, answer) = oneshot::channel();
+            if queue.send(ask(reply)).is_ok() {
+                replies.push(answer);
+            }
+        }
+        let mut answers = Vec::with_capacity(replies.len());
+        for reply in replies {
+            answers.extend(reply.await.ok());
+        }
+        answers
+    }
+}
+
+/// The same picture from the ledger alone, without a daemon.
+pub async fn offline_status(
+    settings: &Settings,
+    source: &Source,
+    state: &State,
+    now: Timestamp,
+) -> Status {
+    let view = |component: crate::transaction::Component| QueueView {
+        state: Arc::new(component.state(state)),
+        component: Arc::new(component),
+        waiting: BTreeMap::new(),
+        left_out: BTreeMap::new(),
+        trouble: None,
+        files_stand: false,
+        live: BTreeMap::new(),
+    };
+    let views = Daemon::components(settings, source, state)
+        .into_iter()
+        .map(view)
+        .collect();
+    look(views, Installer::new(settings.root.clone()), None, now).await
+}
+
+/// The client of these settings, with no server behind `local`: enough for identities.
+pub async fn offline_source(settings: &Settings) -> Result<Source, Fault> {
+    Source::new(settings, None).await
+}
+
+async fn look(
+    views: Vec<QueueView>,
+    installer: Installer,
+    daemon: Option<DaemonStatus>,
+    now: Timestamp,
+) -> Status {
+    let without_queues = Status::of(&[], &installer, daemon.clone(), now);
+    let looked = move || Status::of(&views, &installer, daemon, now);
+    // Where looking panicked, the picture without any queue is still true about the daemon.
+    tokio::task::spawn_blocking(looked)
+        .await
+        .unwrap_or(without_queues)
+}
+
+fn required_stand(view: &QueueView) -> bool {
+    let required = view
+        .component
+        .profiles
+        .values()
+        .filter(|(profile, _)| profile.required);
+    let mut identities = required.map(|(_, identity)| identity);
+    identities.all(|identity| {
+        let fed = view.component.fed_by(&BTreeSet::from([identity.clone()]));
+        let installed = |path| view.state.installed.contains_key(path);
+        view.state.accepted.contains_key(identity) || (!fed.is_empty() && fed.iter().all(installed))
+    })
+}

@@ -1,0 +1,177 @@
+//! What the journal says: one event an outcome.
+
+use std::collections::BTreeSet;
+
+use crate::ledger::{ServiceCondition, State};
+use crate::protocol::Identity;
+use crate::settings::{ProfileName, TargetPath};
+use crate::source::Fault;
+use crate::transaction::{Component, Outcome};
+
+/// Knows profiles by the names that the settings give them.
+pub trait Named {
+    fn names_of(&self, identity: &Identity) -> &[ProfileName];
+}
+
+/// One line for an outcome.
+pub fn say(component: &Component, outcome: &Outcome) {
+    match outcome {
+        Outcome::Refused { profiles, refusal } => {
+            let profiles = names(component, profiles.iter());
+            let digest = refusal.digest.short();
+            tracing::error!(profiles, digest, reason = refusal.reason, "version refused");
+        }
+        Outcome::Swapped { targets } => {
+            tracing::debug!(targets = paths(targets), "files are in place");
+        }
+        Outcome::Installed {
+            targets,
+            profiles,
+            services,
+        } => {
+            let versions: Vec<String> = profiles
+                .iter()
+                .map(|(identity, version)| {
+                    let name = names(component, std::iter::once(identity));
+                    let label = version.label.as_deref().map(|label| format!(" ({label})"));
+                    format!(
+                        "{name} {}{}",
+                        version.digest.short(),
+                        label.unwrap_or_default()
+                    )
+                })
+                .collect();
+            let services: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
+            tracing::info!(
+                targets = paths(targets),
+                versions = versions.join(", "),
+                services = services.join(", "),
+                "installed"
+            );
+        }
+        Outcome::Accepted { profiles } => {
+            let profiles = names(component, profiles.keys());
+            tracing::info!(profiles, "accepted: nothing on disk had to change");
+        }
+        Outcome::Repaired { target } => {
+            tracing::warn!(
+                target_path = target.as_str(),
+                "owner, group or mode repaired"
+            );
+        }
+        Outcome::Delayed {
+            target,
+            reason,
+            retry_in,
+        } => {
+            let retry_in_seconds = retry_in.as_secs_f64().ceil();
+            tracing::warn!(
+                target_path = target.as_str(),
+                reason,
+                retry_in_seconds,
+                "target left as it is"
+            );
+        }
+        Outcome::GoingBack { targets, reason } => {
+            tracing::warn!(targets = paths(targets), reason, "going back");
+        }
+        Outcome::WentBack {
+            targets,
+            reason,
+            quarantined,
+        } => {
+            tracing::error!(
+                targets = paths(targets),
+                reason,
+                quarantined,
+                "went back to the previous version"
+            );
+        }
+        Outcome::BackFailed { reason, retry_in } => {
+            let retry_in_seconds = retry_in.as_secs_f64().ceil();
+            tracing::error!(reason, retry_in_seconds, "a step after the swap failed");
+        }
+        Outcome::Service {
+            service,
+            record,
+            retry_in,
+        } => {
+            let service = service.as_str();
+            let result = record.last_result.as_str();
+            let retry_in_seconds = retry_in.map(|pause| pause.as_secs_f64().ceil());
+            match record.condition {
+                ServiceCondition::Acknowledged => {
+                    tracing::info!(service, result, "service notified")
+                }
+                ServiceCondition::NotRunning => {
+                    tracing::info!(service, result, "service is not running")
+                }
+                ServiceCondition::Pending => {
+                    tracing::warn!(
+                        service,
+                        result,
+                        retry_in_seconds,
+                        "service still has to be notified"
+                    );
+                }
+                ServiceCondition::Failed => {
+                    tracing::error!(service, result, retry_in_seconds, "service failed");
+                }
+            }
+        }
+        Outcome::Trouble { reason, retry_in } => {
+            let retry_in_seconds = retry_in.as_secs_f64().ceil();
+            tracing::error!(reason, retry_in_seconds, "nothing is swapped for now");
+        }
+        Outcome::TakenUp { intent, attempts } => {
+            tracing::warn!(
+                intent,
+                attempts,
+                "an interrupted transaction is taken up again"
+            );
+        }
+    }
+}
+
+/// A poll that brought nothing: once in full, its repetitions at debug.
+pub fn fault(profiles: &[ProfileName], fault: &Fault, before: Option<&str>) {
+    let profiles = join(profiles);
+    let reason = fault.message.as_str();
+    match before == Some(reason) {
+        true => tracing::debug!(profiles, reason, "poll failed again"),
+        false => tracing::warn!(profiles, reason, "poll failed"),
+    }
+}
+
+pub fn reached(profiles: &[ProfileName]) {
+    tracing::info!(profiles = join(profiles), "polls answer again");
+}
+
+pub fn received(named: &impl Named, identity: &Identity, state: &State) {
+    let profiles = join(named.names_of(identity));
+    if let Some(version) = state.received.get(identity) {
+        let (digest, label) = (version.digest.short(), version.label.as_deref());
+        tracing::info!(profiles, digest, label, bytes = version.size, "received");
+    }
+}
+
+fn join(names: &[ProfileName]) -> String {
+    let names: Vec<&str> = names.iter().map(ProfileName::as_str).collect();
+    names.join(", ")
+}
+
+fn names<'a>(component: &Component, identities: impl Iterator<Item = &'a Identity>) -> String {
+    let names = identities.flat_map(|identity| component.names(identity));
+    let names: Vec<&str> = names.map(ProfileName::as_str).collect();
+    names.join(", ")
+}
+
+/// The first few paths: a thousand in one line help nobody.
+fn paths(targets: &BTreeSet<TargetPath>) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = targets.iter().take(SHOWN).map(TargetPath::as_str).collect();
+    match targets.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}
