@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod cli;
 pub mod daemon;
 
 pub mod transaction;

@@ -1,0 +1,387 @@
+//! `fetch`: one configuration, once, in a session of its own.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::install::{Installer, Kept, Placement, Wanted};
+use crate::poll::{Polled, Poller};
+use crate::protocol::{Configuration, Digest};
+use crate::settings::{
+    AwsSettings, Profile, ProfileName, Settings, SourceSettings, TargetPath, Validate,
+};
+use crate::source::{Fault, FaultKind, Source};
+
+use super::{Exit, Globals};
+
+/// Fetches one configuration and writes it as it came
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Name or ID of the application
+    #[arg(value_parser = name)]
+    application: String,
+    /// Name or ID of the environment
+    #[arg(value_parser = name)]
+    environment: String,
+    /// Name or ID of the configuration profile
+    #[arg(value_parser = name)]
+    profile: String,
+    /// Replaces FILE in one step [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Writes content type, version label, digest and poll interval to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata: Option<PathBuf>,
+    /// Used as it is, instead of the service's own endpoint
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    endpoint_url: Option<String>,
+    /// Instead of the region of the environment or the shared config file
+    #[arg(long, value_name = "REGION", value_parser = name)]
+    region: Option<String>,
+    /// Faults that may pass are tried again until then
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// What `--metadata` gets.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    content_type: Option<&'a str>,
+    version_label: Option<&'a str>,
+    digest: Digest,
+    poll_interval_seconds: u64,
+}
+
+/// How it ends when there is nothing to write.
+struct Ended {
+    exit: Exit,
+    message: String,
+}
+
+impl Arguments {
+    pub fn run(self, _globals: &Globals) -> Exit {
+        match self.carry_out() {
+            Ok(()) => Exit::Done,
+            Err(ended) => {
+                // Nobody is left to be told that standard error is closed.
+                let _ = writeln!(std::io::stderr(), "error: {}", ended.message);
+                ended.exit
+            }
+        }
+    }
+
+    fn carry_out(&self) -> Result<(), Ended> {
+        // Before the network: what cannot be written need not be fetched.
+        let output = self.output.as_deref().map(target).transpose()?;
+        let metadata = self.metadata.as_deref().map(target).transpose()?;
+        if output.is_some() && output == metadata {
+            return Err(Ended::usage(
+                "`--output` and `--metadata` name the same file".into(),
+            ));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Ended::failed(format!("cannot start the runtime: {error}")))?;
+        let (configuration, interval) = runtime.block_on(self.fetch())?;
+        let about = Metadata {
+            content_type: configuration.content_type(),
+            version_label: configuration.label(),
+            digest: configuration.digest(),
+            poll_interval_seconds: interval.as_secs(),
+        };
+        let mut about = serde_json::to_vec(&about)
+            .map_err(|error| Ended::failed(format!("cannot write the metadata: {error}")))?;
+        about.push(b'\n');
+        let mut files: Vec<(&TargetPath, &[u8])> = Vec::new();
+        files.extend(
+            output
+                .iter()
+                .map(|target| (target, configuration.bytes().as_ref())),
+        );
+        files.extend(metadata.iter().map(|target| (target, about.as_slice())));
+        if !files.is_empty() {
+            replace(&files)?;
+        }
+        if output.is_none() {
+            print(configuration.bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The configuration and the answered interval, within the time limit.
+    async fn fetch(&self) -> Result<(Configuration, Duration), Ended> {
+        let mut last = None;
+        match tokio::time::timeout(self.timeout, self.try_to_fetch(&mut last)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(last.map_or_else(
+                || {
+                    let message = "no answer came: is the endpoint right and reachable?";
+                    Ended {
+                        exit: Exit::Unreachable,
+                        message: message.into(),
+                    }
+                },
+                |fault: Fault| {
+                    let message = format!("gave up after {:?}: {}", self.timeout, fault.message);
+                    Ended {
+                        exit: exit(fault.kind),
+                        message,
+                    }
+                },
+            )),
+        }
+    }
+
+    /// Goes on as long as the fault may pass; the last one is left behind.
+    async fn try_to_fetch(
+        &self,
+        last: &mut Option<Fault>,
+    ) -> Result<(Configuration, Duration), Ended> {
+        let source = Source::new(&self.settings(), None)
+            .await
+            .map_err(Ended::of)?;
+        let clock = Clock::system();
+        let mut poller = Poller::new(Arc::new(self.profile()), source, clock.clone(), None, None);
+        loop {
+            match poller.poll().await {
+                Polled::Received { configuration, .. } => {
+                    return Ok((configuration, poller.interval()));
+                }
+                Polled::Unchanged => {
+                    return Err(Ended::failed(format!(
+                        "the configuration of profile `{}` is empty; nothing was written: \
+                         deploy a version that is not",
+                        self.profile
+                    )));
+                }
+                Polled::TooEarly => {}
+                Polled::Failed(fault) => match fault.kind {
+                    FaultKind::NotFound | FaultKind::Operator => return Err(Ended::of(fault)),
+                    FaultKind::Lost
+                    | FaultKind::Throttled
+                    | FaultKind::TooEarly
+                    | FaultKind::TokenRefused => *last = Some(fault),
+                },
+            }
+            let pause = poller.earliest().saturating_sub(clock.now().steady);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Zero: no interval is asked for, a single call needs none.
+    fn profile(&self) -> Profile {
+        Profile {
+            name: ProfileName::from(self.profile.as_str()),
+            application: self.application.clone(),
+            environment: self.environment.clone(),
+            configuration_profile: self.profile.clone(),
+            poll_interval: Duration::ZERO,
+            required: true,
+            sensitive: false,
+            validate: Validate::default(),
+            assume_role: None,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            file: PathBuf::new(),
+            directory: PathBuf::new(),
+            source: SourceSettings::Aws(AwsSettings {
+                region: self.region.clone(),
+                endpoint_url: self.endpoint_url.clone(),
+                ..AwsSettings::default()
+            }),
+            root: None,
+            ready_timeout: Duration::ZERO,
+            stop_timeout: Duration::ZERO,
+            profiles: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            services: BTreeMap::new(),
+        }
+    }
+}
+
+impl Ended {
+    fn of(fault: Fault) -> Ended {
+        Ended {
+            exit: exit(fault.kind),
+            message: fault.message,
+        }
+    }
+
+    fn failed(message: String) -> Ended {
+        Ended {
+            exit: Exit::Failed,
+            message,
+        }
+    }
+
+    fn usage(message: String) -> Ended {
+        Ended {
+            exit: Exit::Usage,
+            message,
+        }
+    }
+
+    /// An error of the installer, with its cause.
+    fn cannot_write(error: &dyn std::error::Error) -> Ended {
+        let cause = error
+            .source()
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
+        Ended::failed(format!("{error}{cause}; the file was not replaced"))
+    }
+}
+
+fn exit(kind: FaultKind) -> Exit {
+    match kind {
+        FaultKind::NotFound => Exit::NoInput,
+        FaultKind::Lost | FaultKind::Throttled | FaultKind::TooEarly => Exit::Unreachable,
+        FaultKind::TokenRefused | FaultKind::Operator => Exit::Failed,
+    }
+}
+
+/// An absolute path without dots. The directory has to be there.
+fn target(file: &Path) -> Result<TargetPath, Ended> {
+    let shown = file.display();
+    let absolute = std::path::absolute(file)
+        .map_err(|error| Ended::failed(format!("cannot find `{shown}`: {error}")))?;
+    let slash = file.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let (Some(parent), Some(name), false) = (absolute.parent(), absolute.file_name(), slash) else {
+        return Err(Ended::usage(format!("`{shown}` is not the path of a file")));
+    };
+    let parent = parent.canonicalize().map_err(|error| {
+        Ended::failed(format!(
+            "cannot write `{shown}`: its directory cannot be used: {error}"
+        ))
+    })?;
+    let path = parent.join(name);
+    path.to_str().and_then(TargetPath::new).ok_or_else(|| {
+        Ended::usage(format!(
+            "the path `{}` is not UTF-8 or has odd parts",
+            path.display()
+        ))
+    })
+}
+
+/// All staged, then all renamed. Nothing is kept: there is no way back from `fetch`.
+fn replace(files: &[(&TargetPath, &[u8])]) -> Result<(), Ended> {
+    let installer = Installer::new(None);
+    let mut placements: Vec<Placement> = Vec::new();
+    for (target, bytes) in files {
+        match place(&installer, target, bytes) {
+            Ok(placement) => placements.push(placement),
+            Err(ended) => {
+                discard(&installer, &placements);
+                return Err(ended);
+            }
+        }
+    }
+    if let Err(error) = installer.swap(&placements) {
+        discard(&installer, &placements);
+        return Err(Ended::cannot_write(&error));
+    }
+    installer.release(&placements);
+    Ok(())
+}
+
+fn place(installer: &Installer, target: &TargetPath, bytes: &[u8]) -> Result<Placement, Ended> {
+    let staged = || {
+        let found = installer.look(target)?;
+        let metadata = installer.metadata(target, &Wanted::default(), &found)?;
+        let staged = installer.stage(target, bytes, &metadata)?;
+        Ok(Placement {
+            target: target.clone(),
+            staged,
+            kept: Kept::Absent,
+            digest: Digest::of(bytes),
+            metadata,
+        })
+    };
+    staged().map_err(|error: crate::install::InstallError| Ended::cannot_write(&error))
+}
+
+fn discard(installer: &Installer, placements: &[Placement]) {
+    for placement in placements {
+        installer.discard(&placement.target, &placement.staged);
+    }
+}
+
+fn print(bytes: &[u8]) -> Result<(), Ended> {
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(bytes)
+        .and_then(|()| output.flush())
+        .map_err(|error| Ended::failed(format!("cannot write to standard output: {error}")))
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=128 if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err("expected 1 to 128 characters".into()),
+    }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let uri: Option<http::Uri> = text.parse().ok();
+    let sound = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+    });
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err("expected an http or https URL".into())
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    parsed
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "expected a duration such as `30s` or `2m`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_are_not_zero() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "0s", "-3s", "30", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_of_http() {
+        assert!(endpoint("http://127.0.0.1:1").is_ok());
+        for bad in ["127.0.0.1:1", "ftp://x", "http://", "http://h/?q", ""] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_found_from_the_working_directory() {
+        let directory = std::env::current_dir().and_then(|path| path.canonicalize());
+        let here = directory.expect("a directory").join("out.json");
+        let path = target(Path::new("./src/../out.json")).ok().expect("a path");
+        assert_eq!(Path::new(path.as_str()), here);
+        assert!(target(Path::new("no-such-directory/x")).is_err());
+        for bad in ["", "/", "..", "src/"] {
+            assert!(target(Path::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

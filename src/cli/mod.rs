@@ -1,0 +1,69 @@
+//! Arguments, dispatch, exit codes; one file a subcommand.
+
+mod check;
+mod exit;
+mod fetch;
+mod globals;
+mod once;
+mod refresh;
+mod reload;
+mod run;
+mod screen;
+mod serve;
+mod start;
+mod status;
+
+pub use exit::Exit;
+pub use globals::Globals;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps configuration files right: polls AWS AppConfig, validates, renders, replaces files atomically, notifies services.
+#[derive(Parser, Debug)]
+#[command(name = "appconfigd", version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Run(run::Arguments),
+    Once(once::Arguments),
+    Check(check::Arguments),
+    Status(status::Arguments),
+    Refresh(refresh::Arguments),
+    Reload(reload::Arguments),
+    Fetch(fetch::Arguments),
+    Serve(serve::Arguments),
+}
+
+/// Runs the program with these arguments (the first is the program's name).
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            let _ = error.print();
+            return exit;
+        }
+    };
+    match arguments.command {
+        Command::Run(command) => command.run(&arguments.globals),
+        Command::Once(command) => command.run(&arguments.globals),
+        Command::Check(command) => command.run(&arguments.globals),
+        Command::Status(command) => command.run(&arguments.globals),
+        Command::Refresh(command) => command.run(&arguments.globals),
+        Command::Reload(command) => command.run(&arguments.globals),
+        Command::Fetch(command) => command.run(&arguments.globals),
+        Command::Serve(command) => command.run(&arguments.globals),
+    }
+}

@@ -1,0 +1,52 @@
+//! `once`: one poll of everything, the whole transaction, and out.
+
+use std::time::Duration;
+
+use super::start::{directories, exit_of, logs, refused, runtime};
+use super::status::print;
+use super::{Exit, Globals};
+use crate::clock::Clock;
+use crate::daemon::Daemon;
+use crate::settings::{Settings, parse_duration};
+
+/// Polls every profile that is due once, installs and notifies, and ends
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// How long a source that cannot be reached is asked again
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+impl Arguments {
+    pub fn run(self, globals: &Globals) -> Exit {
+        let settings = match globals.read_settings() {
+            Ok(settings) => settings,
+            Err(exit) => return exit,
+        };
+        logs(globals);
+        match runtime() {
+            Ok(runtime) => runtime.block_on(self.once(settings, globals)),
+            Err(exit) => exit,
+        }
+    }
+
+    async fn once(self, settings: Settings, globals: &Globals) -> Exit {
+        let directories = directories(globals, &settings);
+        // Nobody waits for READY here, so unit jobs need not wait for it.
+        let started = Daemon::start(settings, &directories.state, Clock::system(), true).await;
+        let daemon = match started {
+            Ok(daemon) => daemon,
+            Err(error) => return refused(&error, &directories.state),
+        };
+        let post = daemon.post();
+        let views = post.settle(None, self.timeout, true).await;
+        let status = post.status_of(views).await;
+        daemon.stop().await;
+        print(&status);
+        exit_of(
+            status.is_settled(),
+            status.is_refused(),
+            status.is_unreachable(),
+        )
+    }
+}

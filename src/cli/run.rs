@@ -1,0 +1,117 @@
+//! `run`: the daemon in the foreground.
+
+use std::path::Path;
+
+use super::globals::process_environment;
+use super::screen::err;
+use super::start::{directories, logs, refused, runtime};
+use super::{Exit, Globals};
+use crate::clock::Clock;
+use crate::daemon::{Daemon, Reread, RunEnd, Systemd, control_socket, supervise};
+use crate::settings::{self, Settings};
+
+/// Keeps the targets right until told to end (SIGTERM, SIGINT); SIGHUP reloads the settings
+#[derive(clap::Args, Debug)]
+pub struct Arguments {}
+
+impl Arguments {
+    pub fn run(self, globals: &Globals) -> Exit {
+        let settings = match globals.read_settings() {
+            Ok(settings) => settings,
+            Err(exit) => return exit,
+        };
+        logs(globals);
+        match runtime() {
+            Ok(runtime) => runtime.block_on(keep(settings, globals)),
+            Err(exit) => exit,
+        }
+    }
+}
+
+async fn keep(settings: Settings, globals: &Globals) -> Exit {
+    let directories = directories(globals, &settings);
+    let asked = process_environment("NOTIFY_SOCKET").is_some();
+    let systemd = Systemd::new(asked, sd_notify::watchdog_enabled());
+    let daemon = match Daemon::start(settings, &directories.state, Clock::system(), false).await {
+        Ok(daemon) => daemon,
+        Err(error) => return refused(&error, &directories.state),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        settings = %daemon.settings().file.display(),
+        state_directory = %directories.state.display(),
+        profiles = daemon.settings().profiles.len(),
+        targets = daemon.settings().targets.len(),
+        services = daemon.settings().services.len(),
+        "started"
+    );
+    if let Some((directory, endpoint)) = daemon.local() {
+        invite(daemon.settings(), directory, &endpoint);
+    }
+    let socket = control_socket(&directories.runtime);
+    match supervise(daemon, socket.clone(), systemd, reread(globals.clone())).await {
+        Ok(RunEnd::Stopped) => {
+            tracing::info!("stopped");
+            Exit::Done
+        }
+        Ok(RunEnd::NotReady) => Exit::Unreachable,
+        Err(error) => {
+            err!(
+                "error: cannot listen on the control socket `{}`: {error}; give another --runtime-directory",
+                socket.display()
+            );
+            Exit::Failed
+        }
+    }
+}
+
+/// The settings as they are now, for a reload.
+fn reread(globals: Globals) -> Reread {
+    Box::new(move || {
+        let file = globals.settings_file(&process_environment);
+        let read = settings::read(&file, &globals.circumstances(&process_environment));
+        read.map(|read| read.settings)
+            .map_err(|problems| problems.to_string())
+    })
+}
+
+/// Under `local` settings somebody is trying things out: says which files to edit.
+fn invite(settings: &Settings, directory: &Path, endpoint: &str) {
+    tracing::info!(endpoint, directory = %directory.display(), "serving local configurations in place of AWS");
+    for profile in settings.profiles.values() {
+        let folder = directory
+            .join(&profile.application)
+            .join(&profile.environment);
+        let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+        let file = names.into_iter().find(|name| {
+            name.rsplit_once('.')
+                .map_or(name.as_str(), |(stem, _)| stem)
+                == profile.configuration_profile
+        });
+        let Some(file) = file else { continue };
+        let file = folder.join(file);
+        let feeds = settings
+            .targets
+            .values()
+            .filter(|target| target.from.contains(&profile.name));
+        let targets: Vec<String> = feeds
+            .map(|target| settings.rooted(target.path.as_str()).display().to_string())
+            .collect();
+        tracing::info!(edit = %file.display(), targets = targets.join(", "), "edit this file to see a change travel");
+        if profile.validate.schema.is_some() || profile.validate.format.is_some() {
+            tracing::info!(edit = %file.display(), "make it break its format or schema to see a refusal");
+        }
+    }
+    let careful = settings
+        .services
+        .values()
+        .filter(|service| service.check.is_some() || service.probe.is_some());
+    for service in careful {
+        let service = service.name.as_str();
+        tracing::info!(
+            service,
+            "deploy what this service's check or probe says no to, to see a rollback"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! `status`: what is on disk, since when, why not the newer one, what is pending.
+
+use super::screen::{err, out};
+use super::start::{directories, runtime, silent};
+use super::{Exit, Globals};
+use crate::clock::Clock;
+use crate::daemon::control::{Client, ControlError};
+use crate::daemon::status::{Health, Status, VersionStatus};
+use crate::daemon::{control_socket, offline_source, offline_status};
+use crate::ledger::{Ledger, State};
+use crate::settings::Settings;
+
+/// Shows profiles, targets and services as they stand; without a daemon, as the ledger has them
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// One JSON document, schema 1
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub fn run(self, globals: &Globals) -> Exit {
+        let settings = match globals.read_settings() {
+            Ok(settings) => settings,
+            Err(exit) => return exit,
+        };
+        match runtime() {
+            Ok(runtime) => runtime.block_on(self.show(settings, globals)),
+            Err(exit) => exit,
+        }
+    }
+
+    async fn show(self, settings: Settings, globals: &Globals) -> Exit {
+        let directories = directories(globals, &settings);
+        let status = match Client::connect(&control_socket(&directories.runtime)).await {
+            Ok(client) => match client.status().await {
+                Ok(status) => status,
+                Err(error) => return silent(&error),
+            },
+            Err(ControlError::NoDaemon(_)) => {
+                match from_ledger(&settings, &directories.state).await {
+                    Ok(status) => status,
+                    Err(exit) => return exit,
+                }
+            }
+            Err(error) => return silent(&error),
+        };
+        if self.json {
+            match serde_json::to_string_pretty(&status) {
+                Ok(text) => out!("{text}"),
+                Err(error) => {
+                    err!("error: cannot write the status as JSON: {error}");
+                    return Exit::Failed;
+                }
+            }
+        } else {
+            print(&status);
+        }
+        match (&status.daemon, status.state) {
+            (None, _) => Exit::NoDaemon,
+            (Some(_), Health::Healthy) => Exit::Done,
+            (Some(_), Health::Degraded) => Exit::Different,
+            (Some(_), Health::Failed) => Exit::Failed,
+        }
+    }
+}
+
+async fn from_ledger(
+    settings: &Settings,
+    state_directory: &std::path::Path,
+) -> Result<Status, Exit> {
+    let state = Ledger::read(state_directory).map_err(|error| {
+        err!("error: {}", crate::transaction::one_line(&error));
+        Exit::Failed
+    })?;
+    let source = offline_source(settings).await.map_err(|fault| {
+        err!("error: {}", fault.message);
+        Exit::Failed
+    })?;
+    let state = state.unwrap_or_else(State::default);
+    Ok(offline_status(settings, &source, &state, Clock::system().now().wall).await)
+}
+
+/// The status for a person.
+pub fn print(status: &Status) {
+    match &status.daemon {
+        Some(daemon) => {
+            out!(
+                "{} (process {}, since {})",
+                word(&status.state),
+                daemon.pid,
+                seconds(daemon.started_at)
+            );
+        }
+        None => out!(
+            "{} (no daemon is running; this is what the ledger says)",
+            word(&status.state)
+        ),
+    }
+    for (name, profile) in &status.profiles {
+        let installed = profile
+            .installed
+            .as_ref()
+            .map_or("nothing installed".to_owned(), version);
+        out!("profile {name}: {}, {installed}", word(&profile.state));
+        let newer = profile.received.as_ref().filter(|received| {
+            profile
+                .installed
+                .as_ref()
+                .is_none_or(|installed| installed.digest != received.digest)
+        });
+        if let Some(received) = newer {
+            out!("  received: {}", version(received));
+        }
+        if let Some(reason) = &profile.reason {
+            out!("  {reason}");
+        }
+        if let Some(next) = profile.next_poll {
+            out!("  next poll is due at {}", seconds(next));
+        }
+    }
+    for (path, target) in &status.targets {
+        out!("target {path}: {}", word(&target.state));
+        if let Some(reason) = &target.reason {
+            out!("  {reason}");
+        }
+    }
+    for (name, service) in &status.services {
+        let since = service
+            .since
+            .map_or(String::new(), |since| format!(" since {}", seconds(since)));
+        out!("service {name}: {}{since}", word(&service.state));
+        if let Some(result) = service
+            .last_result
+            .as_deref()
+            .filter(|result| *result != "accepted")
+        {
+            out!("  {result}");
+        }
+    }
+}
+
+fn version(version: &VersionStatus) -> String {
+    let digest: String = version
+        .digest
+        .chars()
+        .skip("sha256:".len())
+        .take(12)
+        .collect();
+    let label = version
+        .label
+        .as_deref()
+        .map_or(String::new(), |label| format!(" ({label})"));
+    format!("{digest}{label} since {}", seconds(version.since))
+}
+
+/// Nobody reads nanoseconds.
+fn seconds(time: jiff::Timestamp) -> String {
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
+}
+
+/// The word that the JSON has, with spaces.
+fn word(state: &impl serde::Serialize) -> String {
+    match serde_json::to_value(state) {
+        Ok(serde_json::Value::String(word)) => word.replace('_', " "),
+        _ => "unknown".to_owned(),
+    }
+}
