@@ -1,0 +1,250 @@
+//! `check` on settings files, right and wrong, through the built program.
+//!
+//! Beside each wrong file stands the whole text that is expected on standard error. After a deliberate change:
+//! `BLESS=1 cargo test --test it check`, then read the difference.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/settings")
+        .join(folder)
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("the fixtures' directory");
+    let names = entries.map(|entry| {
+        entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("UTF-8")
+    });
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    names.sort();
+    names
+}
+
+/// Runs `check` in a directory, without anything of this environment that has a say.
+fn check_in(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_appconfigd"));
+    command.current_dir(directory).arg("check").args(arguments);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("APPCONFIGD_")
+            || name.starts_with("AWS_")
+            || name.ends_with("_DIRECTORY")
+        {
+            command.env_remove(name);
+        }
+    }
+    command.output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn expect_stderr(directory: &Path, name: &str, output: &Output, wrong: &mut Vec<String>) {
+    let expected = directory.join(name).with_extension("stderr");
+    let found = text(&output.stderr);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&expected, &found).expect("the expectation is written");
+    }
+    let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+    if expected != found {
+        wrong.push(format!("{name}: expected\n{expected}\nfound\n{found}"));
+    }
+}
+
+#[test]
+fn every_wrong_settings_file_is_turned_down_with_the_expected_words() {
+    let mut wrong = Vec::new();
+    let mut number = 0;
+    for folder in ["bad", "drop-ins-bad"] {
+        let directory = fixtures(folder);
+        for name in files(&directory) {
+            number += 1;
+            let output = check_in(&directory, &["--settings", &name]);
+            if output.status.code() != Some(78) || !output.stdout.is_empty() {
+                wrong.push(format!(
+                    "{name}: {:?}, {}",
+                    output.status,
+                    text(&output.stdout)
+                ));
+            }
+            expect_stderr(&directory, &name, &output, &mut wrong);
+        }
+    }
+    assert!(
+        number >= 30,
+        "only {number} wrong settings files were found"
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_last_line_counts_the_errors_and_each_begins_with_its_place() {
+    let directory = fixtures("bad");
+    for name in files(&directory) {
+        let output = check_in(&directory, &["--settings", &name]);
+        let stderr = text(&output.stderr);
+        let place = format!("{name}:");
+        let errors = stderr
+            .lines()
+            .filter(|line| line.starts_with(&place) && line.contains(": error: "));
+        let number = errors.count();
+        let expected = if number == 1 {
+            "1 error".to_owned()
+        } else {
+            format!("{number} errors")
+        };
+        assert_eq!(stderr.lines().last(), Some(expected.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn five_mistakes_of_different_kinds_give_five_errors_in_one_run() {
+    let output = check_in(&fixtures("bad"), &["--settings", "36-five-mistakes.yaml"]);
+    let stderr = text(&output.stderr);
+    for place in [":2:65:", ":5:46:", ":8:11:", ":9:11:", ":13:12:"] {
+        assert!(
+            stderr.contains(&format!("36-five-mistakes.yaml{place} error: ")),
+            "{place}\n{stderr}"
+        );
+    }
+    assert!(stderr.ends_with("\n5 errors\n"), "{stderr}");
+}
+
+#[test]
+fn every_right_settings_file_is_taken() {
+    let directory = fixtures("good");
+    let names = files(&directory);
+    assert!(names.len() >= 5, "only {names:?} were found");
+    for name in names {
+        let output = check_in(&directory, &["--settings", &name]);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{name}: {stderr}");
+        assert!(
+            stdout.starts_with(&format!("{name}: ok: ")) && stdout.lines().count() == 1,
+            "{stdout}"
+        );
+        let unused = name == "02-fuller.yaml"
+            && stderr.contains(": warning: ")
+            && stderr.contains("`feature-flags`");
+        assert!(stderr.is_empty() || unused, "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn drop_ins_add_to_the_main_file_and_their_paths_begin_beside_them() {
+    let output = check_in(
+        &fixtures("drop-ins-good"),
+        &["--settings", "appconfigd.yaml"],
+    );
+    assert_eq!(
+        text(&output.stdout),
+        "appconfigd.yaml: ok: 2 profiles, 2 targets, 1 service\n"
+    );
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn success_is_one_line_with_singular_and_plural_right() {
+    let directory = fixtures("good");
+    for (name, inventory) in [
+        ("01-smallest.yaml", "1 profile, 1 target, 1 service"),
+        ("02-fuller.yaml", "5 profiles, 2 targets, 2 services"),
+    ] {
+        let output = check_in(&directory, &["--settings", name]);
+        assert_eq!(text(&output.stdout), format!("{name}: ok: {inventory}\n"));
+    }
+}
+
+#[test]
+fn warnings_are_shown_and_do_not_change_the_exit() {
+    let directory = fixtures("warned");
+    let mut wrong = Vec::new();
+    for name in files(&directory) {
+        let output = check_in(&directory, &["--settings", &name]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{name}: {}",
+            text(&output.stderr)
+        );
+        expect_stderr(&directory, &name, &output, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_settings_file_that_does_not_exist_is_66() {
+    let output = check_in(&fixtures("good"), &["--settings", "nowhere.yaml"]);
+    assert_eq!(output.status.code(), Some(66));
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("nowhere.yaml:1:1: error: "), "{stderr}");
+    assert!(stderr.ends_with("\n1 error\n"), "{stderr}");
+}
+
+#[test]
+fn a_directory_in_the_settings_file_s_place_is_78() {
+    let output = check_in(&fixtures("."), &["--settings", "good"]);
+    assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_loopback_endpoint_of_the_environment_allows_short_intervals() {
+    let directory = fixtures("loopback");
+    let refused = check_in(&directory, &["--settings", "every-second.yaml"]);
+    assert_eq!(refused.status.code(), Some(78));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_appconfigd"));
+    command
+        .current_dir(&directory)
+        .args(["--settings", "every-second.yaml", "check"]);
+    command.env("AWS_ENDPOINT_URL_APPCONFIGDATA", "http://127.0.0.1:2772");
+    let taken = command.output().expect("the program starts");
+    assert_eq!(taken.status.code(), Some(0), "{}", text(&taken.stderr));
+}
+
+#[test]
+fn the_examples_pass() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for example in ["nginx", "legacy-daemon"] {
+        let output = check_in(&examples.join(example), &["--settings", "appconfigd.yaml"]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{example}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            output.stderr.is_empty(),
+            "{example}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn with_host_missing_users_groups_and_directories_are_errors_where_the_target_stands() {
+    let directory = fixtures("host");
+    let without = check_in(&directory, &["--settings", "nobody-here.yaml"]);
+    assert_eq!(without.status.code(), Some(0), "{}", text(&without.stderr));
+    let output = check_in(&directory, &["--host", "--settings", "nobody-here.yaml"]);
+    assert_eq!(output.status.code(), Some(78));
+    let mut wrong = Vec::new();
+    expect_stderr(&directory, "nobody-here.yaml", &output, &mut wrong);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn with_host_the_directories_of_targets_are_looked_for_below_the_root() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(root.path().join("run/app")).expect("a directory");
+    let root = root.path().to_str().expect("UTF-8");
+    let arguments = ["--host", "--settings", "06-json.yaml", "--root", root];
+    let output = check_in(&fixtures("good"), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}

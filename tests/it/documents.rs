@@ -1,0 +1,198 @@
+//! What the repository says must hold on every machine: links lead somewhere, and no path of a developer's machine is left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::sources::{files_below, root};
+
+#[test]
+fn every_relative_link_in_a_document_leads_to_a_file_and_a_heading() {
+    let documents: Vec<PathBuf> = files_below(root())
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    assert!(
+        documents.len() >= 5,
+        "the documents are not where this test looks for them: {documents:?}"
+    );
+    let problems: Vec<String> = documents
+        .iter()
+        .flat_map(|document| dead_links(document))
+        .collect();
+    assert!(problems.is_empty(), "dead links:\n{}", problems.join("\n"));
+}
+
+#[test]
+fn no_file_names_a_path_of_the_machine_it_was_written_on() {
+    let mut problems = Vec::new();
+    for file in files_below(root()) {
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        problems.extend(
+            machine_paths(&text)
+                .into_iter()
+                .map(|(line, path)| format!("{name}:{line}: {path}")),
+        );
+    }
+    assert!(
+        problems.is_empty(),
+        "paths of a machine:\n{}",
+        problems.join("\n")
+    );
+}
+
+#[test]
+fn the_document_checks_see_what_they_are_there_for() {
+    let (work, home, aside) = (
+        ["/wo", "rk/"].concat(),
+        ["/ro", "ot/"].concat(),
+        ["../sha", "red"].concat(),
+    );
+    assert_eq!(
+        machine_paths(&format!("a\nsee `{work}x`")),
+        [(2, work.clone())]
+    );
+    assert_eq!(machine_paths(&format!("HOME={home}")), [(1, home.clone())]);
+    assert_eq!(
+        machine_paths(&format!("[x]({aside}/design.md)")),
+        [(1, aside)]
+    );
+    let below = format!(
+        "net{work}x src{home}mod.rs {{directory}}{home}etc ${{TMP}}{home} ./examples{home}"
+    );
+    assert_eq!(
+        machine_paths(&below),
+        [],
+        "a folder of that name elsewhere is nobody's home"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("page.md");
+    std::fs::write(directory.path().join("other.md"), "# Über `a.b` and C-d!\n").unwrap();
+    std::fs::write(
+        &page,
+        "# Top\n[a](other.md) [b](other.md#über-ab-and-c-d) [c](#top) [d](https://example.com/x) ![e](mailto:a@b)\n\
+         ```sh\n[f](gone-but-code.md)\n```\n`[g](gone-but-code.md)` [h](gone.md) [i](other.md#gone) [j](#gone)\n[k]: gone-too.md\n",
+    )
+    .unwrap();
+    let found = dead_links(&page);
+    let expected = [
+        "6: `gone.md`",
+        "6: `other.md#gone`",
+        "6: `#gone`",
+        "7: `gone-too.md`",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.ends_with(expected), "{found} is not {expected}");
+    }
+}
+
+/// `FILE:LINE: LINK` for every relative link that leads nowhere.
+fn dead_links(document: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(document).unwrap();
+    let mut dead = Vec::new();
+    for (number, line) in prose(&text) {
+        for link in links(&line) {
+            let relative = !link.contains("://") && !link.starts_with("mailto:");
+            if relative && !leads_somewhere(document, link) {
+                let name = document.strip_prefix(root()).unwrap_or(document);
+                dead.push(format!("{}:{number}: `{link}`", name.display()));
+            }
+        }
+    }
+    dead
+}
+
+fn leads_somewhere(document: &Path, link: &str) -> bool {
+    let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+    let file = if path.is_empty() {
+        document.to_owned()
+    } else {
+        document.parent().unwrap().join(path)
+    };
+    if heading.is_empty() || file.extension().is_none_or(|extension| extension != "md") {
+        return file.exists();
+    }
+    std::fs::read_to_string(&file).is_ok_and(|text| anchors(&text).contains_key(heading))
+}
+
+/// The targets of `[…](target)`, of images, and of `[…]: target`.
+fn links(line: &str) -> Vec<&str> {
+    let mut links: Vec<&str> = line
+        .match_indices("](")
+        .filter_map(|(at, _)| line[at + 2..].split([')', ' ']).next())
+        .filter(|link| !link.is_empty())
+        .collect();
+    if line.starts_with('[') && !line.starts_with("[^") {
+        links.extend(
+            line.split_once("]: ")
+                .and_then(|(_, rest)| rest.split_whitespace().next()),
+        );
+    }
+    links
+}
+
+/// The lines that are not in a code block, with their numbers; code spans are left out.
+fn prose(text: &str) -> Vec<(usize, String)> {
+    let mut fenced = false;
+    let mut lines = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            let outside: String = line.split('`').step_by(2).collect();
+            lines.push((index + 1, outside));
+        }
+    }
+    lines
+}
+
+/// The anchors that forges give to headings: lower case, without punctuation, spaces as hyphens.
+fn anchors(text: &str) -> BTreeMap<String, usize> {
+    let mut anchors = BTreeMap::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        let title = line.trim_start_matches('#');
+        if !fenced && title.len() < line.len() && title.starts_with(' ') {
+            let anchor: String = title
+                .trim()
+                .to_lowercase()
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect();
+            *anchors.entry(anchor).or_insert(0) += 1;
+        }
+    }
+    anchors
+}
+
+/// Paths of somebody's machine in a text, with their lines. They are put together here so that this file has none.
+fn machine_paths(text: &str) -> Vec<(usize, String)> {
+    let absolute = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat()];
+    let anywhere = [["../sha", "red"].concat()];
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for path in &absolute {
+            let begins = |at: usize| {
+                let before = line[..at].chars().next_back().unwrap_or(' ');
+                !before.is_alphanumeric()
+                    && !matches!(before, '_' | '-' | '.' | '/' | '}' | '{' | ')' | '*' | '~')
+            };
+            if line.match_indices(path.as_str()).any(|(at, _)| begins(at)) {
+                found.push((index + 1, path.clone()));
+            }
+        }
+        found.extend(
+            anywhere
+                .iter()
+                .filter(|path| line.contains(path.as_str()))
+                .map(|path| (index + 1, path.clone())),
+        );
+    }
+    found
+}

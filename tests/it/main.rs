@@ -1,0 +1,27 @@
+//! The integration tests: one binary, the real program, ports chosen by the kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test says no by panicking; these lints exempt test functions, but not the functions that tests share"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files, start processes and measure time around the program; the program itself may not"
+)]
+
+mod check;
+mod documents;
+mod double;
+mod fetch;
+mod layers;
+mod run;
+mod server;
+mod skip;
+mod source;
+mod sources;
+mod world;
