@@ -43,6 +43,8 @@ where
         // a span costs little, and its fields explain a warning below it
         let level = match line::ours(about.target()) {
             true => self.level,
+            // the SDK prints whole answers of credential services even in its warnings; what they mean for us, we say
+            false if about.target().starts_with("aws_") => return false,
             false => self.level.min(Level::WARN),
         };
         *about.level() <= level
@@ -196,6 +198,7 @@ mod tests {
             tracing::info!(target: "hyper::client", "body");
             tracing::debug!(target: "appconfigd_other", "body");
             tracing::warn!(target: "hyper::client", "closed");
+            tracing::error!(target: "aws_config::imds", "a whole answer");
             tracing::info!(target: "appconfigd", "ours");
         });
         assert_eq!(lines, "<4>hyper::client: closed\n<6>ours\n");

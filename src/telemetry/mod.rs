@@ -1,7 +1,7 @@
 //! Logs: tracing's events as text, JSON or with journal priorities, on standard error.
 //!
 //! One event is one line, whatever its values hold. This program's events count from the level asked for; those of the
-//! libraries below only from `warn`, for their finer ones may show requests.
+//! libraries below only from `warn`, for their finer ones may show requests; the AWS SDK not at all.
 
 mod fields;
 mod layer;
