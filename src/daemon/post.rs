@@ -134,9 +134,10 @@ pub async fn offline_status(
     look(views, Installer::new(settings.root.clone()), None, now).await
 }
 
-/// The client of these settings, with no server behind `local`: enough for identities.
+/// The client of these settings, with no server behind `local`: enough for identities, which its address is no part of.
 pub async fn offline_source(settings: &Settings) -> Result<Source, Fault> {
-    Source::new(settings, None).await
+    let nobody = "http://127.0.0.1:9".to_owned();
+    Source::new(settings, Some(nobody)).await
 }
 
 async fn look(
