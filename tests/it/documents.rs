@@ -1,16 +1,19 @@
-//! What the repository says must hold on every machine: links lead somewhere, and no path of a developer's machine is left.
+//! What the repository says must hold on every machine: links lead somewhere, settings in documents pass `check`, every
+//! key and command has its place in the documents, and no path of a developer's machine is left.
+//!
+//! The first line of a code block says what it is. ` ```yaml settings` is a settings file, or a part of one that stands
+//! alone; `files=a,b/` after it are files and directories that it names. ` ```sh` is run by the tests in `quickstart.rs`
+//! and so is ` ```sh daemon`; `sh aws` needs an account, `sh machine` changes or presumes the reader's machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::sources::{files_below, root};
+use crate::world::World;
 
 #[test]
 fn every_relative_link_in_a_document_leads_to_a_file_and_a_heading() {
-    let documents: Vec<PathBuf> = files_below(root())
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
-        .collect();
+    let documents = documents();
     assert!(
         documents.len() >= 5,
         "the documents are not where this test looks for them: {documents:?}"
@@ -20,6 +23,103 @@ fn every_relative_link_in_a_document_leads_to_a_file_and_a_heading() {
         .flat_map(|document| dead_links(document))
         .collect();
     assert!(problems.is_empty(), "dead links:\n{}", problems.join("\n"));
+}
+
+#[test]
+fn settings_in_documents_pass_check() {
+    let mut checked = 0;
+    let mut problems = Vec::new();
+    for document in documents() {
+        let name = document.strip_prefix(root()).unwrap().display().to_string();
+        for block in blocks(&std::fs::read_to_string(&document).unwrap()) {
+            let Some(options) = block.info.strip_prefix("yaml settings") else {
+                continue;
+            };
+            let world = World::new();
+            world.write("appconfigd.yaml", &block.text);
+            for file in options.trim().trim_start_matches("files=").split(',') {
+                match file.strip_suffix('/') {
+                    Some(directory) => std::fs::create_dir_all(world.path(directory)).unwrap(),
+                    None if file.is_empty() => {}
+                    None => drop(world.write(file, "{}")),
+                }
+            }
+            let output = world.output(&["check"]);
+            if output.status.code() != Some(0) {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                problems.push(format!("{name}:{}:\n{said}", block.line));
+            }
+            checked += 1;
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(checked >= 8, "only {checked} settings in all documents");
+}
+
+#[test]
+fn every_block_of_shell_in_the_readme_is_run_or_says_why_not() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shell = blocks(&readme)
+        .into_iter()
+        .filter(|block| block.info.starts_with("sh"));
+    let kinds = ["sh", "sh daemon", "sh aws", "sh machine"];
+    for block in shell {
+        assert!(
+            kinds.contains(&block.info.as_str()),
+            "README.md:{}: `{}` is none of {kinds:?}",
+            block.line,
+            block.info
+        );
+    }
+}
+
+#[test]
+fn every_key_of_the_settings_has_its_line_in_the_reference() {
+    let written = std::fs::read_to_string(root().join("src/settings/written.rs")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let keys = keys(&written);
+    assert!(
+        keys.len() > 40,
+        "the keys are not where this test looks: {keys:?}"
+    );
+    let missing: Vec<&String> = keys
+        .iter()
+        .filter(|key| !page.contains(&format!("| `{key}` |")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no line in docs/settings.md: {missing:?}"
+    );
+    let rows = page.lines().filter_map(|line| {
+        let (key, _) = line.strip_prefix("| `")?.split_once("` |")?;
+        Some(key.to_owned())
+    });
+    let gone: Vec<String> = rows.filter(|key| !keys.contains(key)).collect();
+    assert!(
+        gone.is_empty(),
+        "no such keys, but in docs/settings.md: {gone:?}"
+    );
+}
+
+#[test]
+fn every_command_has_its_section_on_the_page_of_commands() {
+    let help = World::new().output(&["--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|command| !command.is_empty() && *command != "help")
+        .collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    let page = std::fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    for command in commands {
+        let heading = format!("\n## {command}\n");
+        assert!(
+            page.contains(&heading),
+            "no `## {command}` in docs/commands.md"
+        );
+    }
 }
 
 #[test]
@@ -88,6 +188,59 @@ fn the_document_checks_see_what_they_are_there_for() {
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.ends_with(expected), "{found} is not {expected}");
     }
+}
+
+/// A fenced code block of a document.
+pub(crate) struct Block {
+    /// What stands behind the fence: `sh`, `yaml settings`.
+    pub(crate) info: String,
+    /// With its last newline.
+    pub(crate) text: String,
+    /// Of the fence, from 1.
+    pub(crate) line: usize,
+}
+
+/// The code blocks of a document, in order.
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (index, line) in text.lines().enumerate() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(info), None) => {
+                open = Some(Block {
+                    info: info.trim().to_owned(),
+                    text: String::new(),
+                    line: index + 1,
+                });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some(block)) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+fn documents() -> Vec<PathBuf> {
+    let files = files_below(root()).into_iter();
+    files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The keys of `written!(…, "…" { key: Type, … });`, each once.
+fn keys(source: &str) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for declaration in source.split("written!(").skip(1) {
+        let body = declaration.split(");\n").next().unwrap();
+        let body = body.split_once('{').map_or("", |(_, body)| body);
+        let fields = body.split(',').filter_map(|field| field.split_once(':'));
+        keys.extend(fields.map(|(key, _)| key.trim().to_owned()));
+    }
+    keys
 }
 
 /// `FILE:LINE: LINK` for every relative link that leads nowhere.

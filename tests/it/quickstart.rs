@@ -1,0 +1,191 @@
+//! The README's quickstart, as a reader would follow it: its commands, and what it says that they print.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::documents::{Block, blocks};
+use crate::sources::root;
+use crate::world::{Daemon, PROGRAM, World, wait_for};
+
+const QUICKSTART: &str = "examples/quickstart";
+
+/// Where the reader of the README has the repository.
+const CLONE: &str = "/home/you/appconfigd";
+
+#[test]
+fn the_quickstart_of_the_readme_does_what_the_readme_says() {
+    assert!(follow("README.md") >= 5, "is the quickstart still there?");
+}
+
+#[test]
+fn the_commands_print_what_their_page_says() {
+    assert!(follow("docs/commands.md") >= 5, "is the page still there?");
+}
+
+#[test]
+fn the_quickstart_started_again_goes_on_and_notifies_nobody() {
+    let world = World::new();
+    copy(Path::new(QUICKSTART), &world);
+    let said = || world.read("examples/quickstart/root/var/log/greeter.log");
+    let settings = "examples/quickstart/appconfigd.yaml";
+    for run in 1..=2 {
+        let before = world.log().len();
+        let daemon = world.run_by(world.command(&["run", "--settings", settings]));
+        wait_for("ready", || {
+            world.log()[before..]
+                .contains(" INFO ready\n")
+                .then_some(())
+        });
+        assert_eq!(
+            said().as_deref(),
+            Some("alto: Good morning!\n"),
+            "run {run}"
+        );
+        assert_eq!(daemon.stop(), Some(0));
+    }
+}
+
+/// Runs the commands of a document in a clone with nothing but the quickstart, and holds what it says that they print:
+/// `text` is the standard output of the command above, `text log` are lines that the daemon logs after it.
+///
+/// Returns the number of commands.
+fn follow(document: &str) -> usize {
+    let world = World::new();
+    copy(Path::new(QUICKSTART), &world);
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let mut daemon = None;
+    let mut commands = 0;
+    let mut printed = None;
+    // What was logged before the last command proves nothing about it.
+    let mut seen = 0;
+    for block in blocks(&text) {
+        let place = format!("{document}:{}", block.line);
+        match block.info.as_str() {
+            "sh daemon" => {
+                daemon = Some(run(&world, &ours(&block)));
+                wait_for("ready", || {
+                    world.log().contains(" INFO ready\n").then_some(())
+                });
+            }
+            "sh" => {
+                seen = world.log().len();
+                printed = Some(shell(&world, &ours(&block)));
+                commands += 1;
+            }
+            "text log" => {
+                for line in block.text.lines() {
+                    let line = normal(line, Path::new(CLONE));
+                    wait_for(&format!("{place}: {line}"), || {
+                        let log = world.log();
+                        let mut lines = log[seen..].lines();
+                        let found = lines.any(|said| normal(said, &world.path("")) == line);
+                        found.then_some(())
+                    });
+                }
+            }
+            "text" => {
+                // The output of a command that is not run here is not looked at.
+                let Some(printed) = printed.take() else {
+                    continue;
+                };
+                let expected = normal(&block.text, Path::new(CLONE));
+                assert_eq!(normal(&printed, &world.path("")), expected, "{place}");
+            }
+            _ => printed = None,
+        }
+    }
+    assert_eq!(daemon.expect("a daemon").stop(), Some(0));
+    commands
+}
+
+/// Starts the daemon of a command line.
+fn run(world: &World, line: &str) -> Daemon {
+    let arguments = line.trim().strip_prefix(PROGRAM).expect("our program");
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let mut command = world.command(&arguments);
+    command.env_remove("APPCONFIGD_SETTINGS");
+    world.run_by(command)
+}
+
+/// The block's command with the built program in place of the release build.
+fn ours(block: &Block) -> String {
+    let mut command = block.text.replace("cargo run --release --", PROGRAM);
+    command = command.replace("target/release/appconfigd", PROGRAM);
+    let lines = command
+        .lines()
+        .map(|line| match line.strip_prefix("appconfigd ") {
+            Some(arguments) => format!("{PROGRAM} {arguments}\n"),
+            None => format!("{line}\n"),
+        });
+    lines.collect()
+}
+
+/// What the command writes to standard output. Its exit code is its own affair: `status` has several.
+fn shell(world: &World, command: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(world.path(""))
+        .env(
+            "APPCONFIGD_SETTINGS",
+            format!("{QUICKSTART}/appconfigd.yaml"),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.stderr.is_empty(), "`{command}`: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Without what differs from run to run: times, the process's number, the place of the clone.
+fn normal(text: &str, clone: &Path) -> String {
+    let clone = clone.to_str().unwrap().trim_end_matches('/');
+    let text = text.replace(clone, "CLONE");
+    let words = text
+        .split_inclusive([' ', '\n', ')', ',', '"'])
+        .map(|word| {
+            let bare = word.trim_end_matches([' ', '\n', ')', ',', '"']);
+            let rest = &word[bare.len()..];
+            let time = bare.len() >= 20 && bare.ends_with('Z') && bare.starts_with("20");
+            match time {
+                true => format!("TIME{rest}"),
+                false => word.to_owned(),
+            }
+        });
+    let text: String = words.collect();
+    let numbered = ["(process ", "\"pid\": "];
+    numbered
+        .iter()
+        .fold(text, |text, before| match text.split_once(before) {
+            Some((head, tail)) => {
+                let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+                format!("{head}{before}N{tail}")
+            }
+            None => text,
+        })
+}
+
+/// What is shipped of a directory, to the same place in the world: without what a run has left in its root.
+fn copy(directory: &Path, world: &World) {
+    let to = world.path("").join(directory);
+    fs::create_dir_all(&to).unwrap();
+    for entry in fs::read_dir(root().join(directory)).unwrap() {
+        let entry = entry.unwrap();
+        let path = directory.join(entry.file_name());
+        let made = path.starts_with(format!("{QUICKSTART}/root"));
+        if entry.file_type().unwrap().is_dir() {
+            copy(&path, world);
+        } else if !made || entry.file_name().to_str().unwrap().starts_with(".git") {
+            fs::copy(entry.path(), world.path("").join(&path)).unwrap();
+        }
+    }
+    if let Some(edited) = world.read(&format!(
+        "{QUICKSTART}/configurations/shop/demo/greeting.json"
+    )) {
+        let as_shipped = edited.contains("Good morning") && edited.contains("alto");
+        assert!(
+            as_shipped,
+            "somebody tried the quickstart here: `git checkout {QUICKSTART}` brings back what was edited"
+        );
+    }
+}
