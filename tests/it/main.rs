@@ -19,6 +19,7 @@ mod documents;
 mod double;
 mod fetch;
 mod layers;
+mod quickstart;
 mod run;
 mod server;
 mod skip;
