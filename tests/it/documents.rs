@@ -123,6 +123,26 @@ fn every_command_has_its_section_on_the_page_of_commands() {
 }
 
 #[test]
+fn the_page_about_tests_lists_the_files_that_there_are() {
+    let page = std::fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    let (_, list) = page.split_once("\nFiles of `tests/it/`").expect("the list");
+    let (list, _) = list.split_once("\n## ").unwrap();
+    let rows = list.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| `")?.split_once('`')?;
+        Some(name.to_owned())
+    });
+    let listed: BTreeSet<String> = rows.collect();
+    let support = ["double", "main", "skip", "sources", "world"];
+    let entries = std::fs::read_dir(root().join("tests/it")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().path().with_extension(""));
+    let names = names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    let there: BTreeSet<String> = names
+        .filter(|name| !support.contains(&name.as_str()))
+        .collect();
+    assert_eq!(listed, there, "left: docs/testing.md, right: tests/it");
+}
+
+#[test]
 fn no_file_names_a_path_of_the_machine_it_was_written_on() {
     let mut problems = Vec::new();
     for file in files_below(root()) {
