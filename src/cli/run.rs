@@ -1,6 +1,7 @@
 //! `run`: the daemon in the foreground.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::globals::process_environment;
 use super::screen::err;
@@ -8,7 +9,7 @@ use super::start::{directories, logs, refused, runtime};
 use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::daemon::{Daemon, Reread, RunEnd, Systemd, control_socket, supervise};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Profile, Settings};
 
 /// Keeps the targets right until told to end (SIGTERM, SIGINT); SIGHUP reloads the settings
 #[derive(clap::Args, Debug)]
@@ -78,19 +79,11 @@ fn reread(globals: Globals) -> Reread {
 /// Under `local` settings somebody is trying things out: says which files to edit.
 fn invite(settings: &Settings, directory: &Path, endpoint: &str) {
     tracing::info!(endpoint, directory = %directory.display(), "serving local configurations in place of AWS");
+    let mut deployed = BTreeMap::new();
     for profile in settings.profiles.values() {
-        let folder = directory
-            .join(&profile.application)
-            .join(&profile.environment);
-        let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let names = files.filter_map(|entry| entry.file_name().into_string().ok());
-        let file = names.into_iter().find(|name| {
-            name.rsplit_once('.')
-                .map_or(name.as_str(), |(stem, _)| stem)
-                == profile.configuration_profile
-        });
-        let Some(file) = file else { continue };
-        let file = folder.join(file);
+        let Some(file) = deployed_file(profile, directory) else {
+            continue;
+        };
         let feeds = settings
             .targets
             .values()
@@ -102,16 +95,42 @@ fn invite(settings: &Settings, directory: &Path, endpoint: &str) {
         if profile.validate.schema.is_some() || profile.validate.format.is_some() {
             tracing::info!(edit = %file.display(), "make it break its format or schema to see a refusal");
         }
+        deployed.insert(&profile.name, file.display().to_string());
     }
     let careful = settings
         .services
         .values()
         .filter(|service| service.check.is_some() || service.probe.is_some());
     for service in careful {
+        let told = settings
+            .targets
+            .values()
+            .filter(|target| target.notify.contains(&service.name));
+        let files: BTreeSet<&str> = told
+            .flat_map(|target| &target.from)
+            .filter_map(|profile| deployed.get(profile).map(String::as_str))
+            .collect();
+        let edit = Vec::from_iter(files).join(", ");
         let service = service.name.as_str();
         tracing::info!(
             service,
-            "deploy what this service's check or probe says no to, to see a rollback"
+            edit,
+            "make it one that this service's check or probe says no to, to see a rollback"
         );
     }
+}
+
+/// The file that the embedded server serves for a profile, where it has a plain name.
+fn deployed_file(profile: &Profile, directory: &Path) -> Option<PathBuf> {
+    let folder = directory
+        .join(&profile.application)
+        .join(&profile.environment);
+    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    let name = names.find(|name| {
+        name.rsplit_once('.')
+            .map_or(name.as_str(), |(stem, _)| stem)
+            == profile.configuration_profile
+    })?;
+    Some(folder.join(name))
 }
