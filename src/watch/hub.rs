@@ -161,7 +161,7 @@ impl State {
         }
         let missing: Vec<PathBuf> = self.missing(|_| true);
         for directory in missing {
-            self.arm(&directory);
+            self.arm_again(&directory);
         }
     }
 
@@ -195,12 +195,7 @@ impl State {
             return;
         }
         for directory in missing {
-            self.arm(&directory);
-            if let Some(wanted) = self.wanted.get(&directory)
-                && wanted.real.is_some()
-            {
-                self.tell_of(&directory, wanted, None, Kind::Changed);
-            }
+            self.arm_again(&directory);
         }
         self.tidy();
     }
@@ -227,14 +222,23 @@ impl State {
             .map(|(directory, _)| directory.clone())
             .collect();
         for directory in directories {
-            let was_there = self
-                .wanted
-                .get(&directory)
-                .is_some_and(|wanted| wanted.real.is_some());
-            self.arm(&directory);
-            if was_there && let Some(wanted) = self.wanted.get(&directory) {
-                self.tell_of(&directory, wanted, None, Kind::Changed);
-            }
+            self.arm_again(&directory);
+        }
+    }
+
+    /// As [`State::arm`], and tells that the directory came, went, or is another one. An ancestor may be removed and the
+    /// directory be there again before the first of the events is read.
+    fn arm_again(&mut self, directory: &Path) {
+        let there = |state: &State| {
+            let wanted = state.wanted.get(directory);
+            wanted.is_some_and(|wanted| wanted.real.is_some())
+        };
+        let was_there = there(self);
+        self.arm(directory);
+        if (was_there || there(self))
+            && let Some(wanted) = self.wanted.get(directory)
+        {
+            self.tell_of(directory, wanted, None, Kind::Changed);
         }
     }
 
