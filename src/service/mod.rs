@@ -223,7 +223,7 @@ impl Services {
 
 impl ReloadVerb {
     /// The word of systemctl.
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             ReloadVerb::Reload => "reload",
             ReloadVerb::Restart => "restart",
