@@ -49,7 +49,15 @@ pub fn refused(error: &StartError, state_directory: &Path) -> Exit {
             );
             Exit::Failed
         }
-        StartError::Ledger(_) | StartError::Source(_) => {
+        StartError::Ledger(_) => {
+            err!(
+                "error: {} (the state directory is `{}`; `--state-directory` names another)",
+                problems_of(error),
+                state_directory.display()
+            );
+            Exit::Failed
+        }
+        StartError::Source(_) => {
             err!("error: {}", problems_of(error));
             Exit::Failed
         }
