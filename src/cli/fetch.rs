@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::install::{Installer, Kept, Placement, Wanted};
-use crate::poll::{Polled, Poller};
 use crate::protocol::{Configuration, Digest};
 use crate::settings::{
     AwsSettings, Profile, ProfileName, Settings, SourceSettings, TargetPath, Validate,
 };
 use crate::source::{Fault, FaultKind, Source};
 
+use super::first::{Miss, first_configuration};
 use super::{Exit, Globals};
 
 /// Fetches one configuration and writes it as it came
@@ -146,32 +146,17 @@ impl Arguments {
         let source = Source::new(&self.settings(), None)
             .await
             .map_err(Ended::of)?;
-        let clock = Clock::system();
-        let mut poller = Poller::new(Arc::new(self.profile()), source, clock.clone(), None, None);
-        loop {
-            match poller.poll().await {
-                Polled::Received { configuration, .. } => {
-                    return Ok((configuration, poller.interval()));
-                }
-                Polled::Unchanged => {
-                    return Err(Ended::failed(format!(
-                        "the configuration of profile `{}` is empty; nothing was written: \
-                         deploy a version that is not",
-                        self.profile
-                    )));
-                }
-                Polled::TooEarly => {}
-                Polled::Failed(fault) => match fault.kind {
-                    FaultKind::NotFound | FaultKind::Operator => return Err(Ended::of(fault)),
-                    FaultKind::Lost
-                    | FaultKind::Throttled
-                    | FaultKind::TooEarly
-                    | FaultKind::TokenRefused => *last = Some(fault),
-                },
-            }
-            let pause = poller.earliest().saturating_sub(clock.now().steady);
-            tokio::time::sleep(pause).await;
-        }
+        let profile = Arc::new(self.profile());
+        first_configuration(profile, source, Clock::system(), last)
+            .await
+            .map_err(|miss| match miss {
+                Miss::Fault(fault) => Ended::of(fault),
+                Miss::Empty => Ended::failed(format!(
+                    "the configuration of profile `{}` is empty; nothing was written: \
+                     deploy a version that is not",
+                    self.profile
+                )),
+            })
     }
 
     /// Zero: no interval is asked for, a single call needs none.

@@ -10,18 +10,23 @@ use super::Exit;
 use crate::settings::{self, Circumstances, Problems, Settings};
 use crate::telemetry::{Format, Level};
 
+/// They stand after a command's own in its help.
+const HEADING: &str = "Options of every command";
+
 const SETTINGS_FILE: &str = "appconfigd.yaml";
 
 #[derive(Args, Debug, Clone, Default)]
 pub struct Globals {
     /// The settings file [default: /etc/appconfigd/appconfigd.yaml]
-    #[arg(long, global = true, value_name = "FILE", env = "APPCONFIGD_SETTINGS")]
+    #[arg(long, global = true, hide_env_values = true, help_heading = HEADING, value_name = "FILE", env = "APPCONFIGD_SETTINGS")]
     pub settings: Option<PathBuf>,
 
     /// Where the state is kept [default: /var/lib/appconfigd]
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
+        help_heading = HEADING,
         value_name = "DIR",
         env = "APPCONFIGD_STATE_DIRECTORY"
     )]
@@ -31,19 +36,23 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
+        help_heading = HEADING,
         value_name = "DIR",
         env = "APPCONFIGD_RUNTIME_DIRECTORY"
     )]
     pub runtime_directory: Option<PathBuf>,
 
     /// An alternate root: targets, state and runtime directories lie below it
-    #[arg(long, global = true, value_name = "DIR", env = "APPCONFIGD_ROOT")]
+    #[arg(long, global = true, hide_env_values = true, help_heading = HEADING, value_name = "DIR", env = "APPCONFIGD_ROOT")]
     pub root: Option<PathBuf>,
 
     /// The least that is logged [default: info]
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
+        help_heading = HEADING,
         value_name = "LEVEL",
         env = "APPCONFIGD_LOG_LEVEL"
     )]
@@ -53,6 +62,8 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
+        help_heading = HEADING,
         value_name = "FORMAT",
         env = "APPCONFIGD_LOG_FORMAT"
     )]

@@ -3,8 +3,10 @@
 mod check;
 mod exit;
 mod fetch;
+mod first;
 mod globals;
 mod once;
+mod plan;
 mod refresh;
 mod reload;
 mod run;
@@ -35,6 +37,7 @@ enum Command {
     Run(run::Arguments),
     Once(once::Arguments),
     Check(check::Arguments),
+    Plan(plan::Arguments),
     Status(status::Arguments),
     Refresh(refresh::Arguments),
     Reload(reload::Arguments),
@@ -60,6 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Run(command) => command.run(&arguments.globals),
         Command::Once(command) => command.run(&arguments.globals),
         Command::Check(command) => command.run(&arguments.globals),
+        Command::Plan(command) => command.run(&arguments.globals),
         Command::Status(command) => command.run(&arguments.globals),
         Command::Refresh(command) => command.run(&arguments.globals),
         Command::Reload(command) => command.run(&arguments.globals),

@@ -17,11 +17,8 @@ use crate::clock::Clock;
 use crate::server::{Options, Server, ServerError, TokenReuse};
 
 /// Serves a directory as AWS AppConfig Data, for laptops, tests and demos
-///
-/// The configuration of a profile is the file `DIR/APPLICATION/ENVIRONMENT/PROFILE.ext`. Its content type follows from the
-/// extension, or stands with a version label in `PROFILE.ext.meta.yaml` (`content_type`, `version_label`). A change of
-/// either file is a deployment and is seen at once. Signatures are neither needed nor verified.
 #[derive(clap::Args, Debug)]
+#[command(after_help = MORE)]
 pub struct Arguments {
     /// Where the configurations are
     #[arg(long, value_name = "DIR")]
@@ -42,6 +39,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = interval)]
     minimum_interval: Duration,
 }
+
+const MORE: &str = "\
+The configuration of a profile is the file DIR/APPLICATION/ENVIRONMENT/PROFILE.ext. Its content type follows from the \
+extension, or stands with a version label in PROFILE.ext.meta.yaml (`content_type`, `version_label`). A change of either \
+file is a deployment and is seen at once. Signatures are neither needed nor verified.";
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 enum Reuse {

@@ -15,9 +15,11 @@
 )]
 
 mod check;
+mod command_line;
 mod documents;
 mod double;
 mod fetch;
+mod plan;
 mod layers;
 mod quickstart;
 mod run;
