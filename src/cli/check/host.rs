@@ -1,18 +1,23 @@
 //! `check --host`: do the users, groups, directories and units that the settings mean exist on this host?
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Group, User};
+use tokio::runtime::Runtime;
 
+use crate::process::{Ended, Run, Surroundings, run};
 use crate::settings::{
-    Notify, Places, Principal, Problem, Service, Settings, Severity, SignalTarget, Target,
+    Command, Notify, Places, Principal, Problem, Service, Settings, Severity, SignalTarget, Target,
 };
+
+/// How long systemctl may think about a unit.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is missing or in the way on this host. Units are looked for only without an alternate root: with one they
 /// belong to another system.
-pub fn problems(settings: &Settings, places: &Places) -> Vec<Problem> {
+pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Problem> {
     let mut problems = Vec::new();
     for target in settings.targets.values() {
         let mut report = |message: String, help: &str| {
@@ -25,7 +30,7 @@ pub fn problems(settings: &Settings, places: &Places) -> Vec<Problem> {
         let mut asked = BTreeMap::new();
         for service in settings.services.values() {
             let Some(unit) = unit(service) else { continue };
-            let answer = asked.entry(unit).or_insert_with(|| cat(unit));
+            let answer = asked.entry(unit).or_insert_with(|| cat(runtime, unit));
             if let Some((severity, message, help)) = answer {
                 problems.push(places.of_service(&service.name, *severity, message.clone(), help));
             }
@@ -110,28 +115,33 @@ fn unit(service: &Service) -> Option<&str> {
 }
 
 /// `None` if systemd knows the unit's file.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "one short question to systemctl while a person waits; nothing is notified by it"
-)]
-fn cat(unit: &str) -> Option<(Severity, String, &'static str)> {
-    let status = Command::new("systemctl")
-        .args(["--no-ask-password", "--no-pager", "cat", unit])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status {
-        Ok(status) if status.success() => None,
-        Ok(_) => Some((
-            Severity::Error,
-            format!("systemd knows no unit `{unit}`"),
-            "see `systemctl list-unit-files`, and write the name as it stands there",
-        )),
-        Err(error) => Some((
+fn cat(runtime: &Runtime, unit: &str) -> Option<(Severity, String, &'static str)> {
+    let words = ["systemctl", "--no-ask-password", "--no-pager", "cat", "--"];
+    let mut words: Vec<String> = words.map(str::to_owned).to_vec();
+    words.push(unit.to_owned());
+    let surroundings = Surroundings {
+        directory: PathBuf::from("/"),
+        variables: Vec::new(),
+    };
+    let command = Command::Argv(words);
+    let warning = |why: String| {
+        Some((
             Severity::Warning,
-            format!("cannot ask systemctl about the unit `{unit}`: {error}"),
+            format!("cannot ask systemctl about the unit `{unit}`: {why}"),
             "the unit was not looked for; run this where systemd is",
-        )),
+        ))
+    };
+    match runtime.block_on(run(&command, &surroundings, PATIENCE)) {
+        Ok(Run { ended, .. }) => match ended {
+            Ended::Exited(0) => None,
+            Ended::Exited(_) => Some((
+                Severity::Error,
+                format!("systemd knows no unit `{unit}`"),
+                "see `systemctl list-unit-files`, and write the name as it stands there",
+            )),
+            Ended::Killed(signal) => warning(format!("it was ended by signal {signal}")),
+            Ended::TimedOut => warning("it does not answer".to_owned()),
+        },
+        Err(error) => warning(error.to_string()),
     }
 }

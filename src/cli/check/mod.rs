@@ -2,10 +2,11 @@
 
 mod host;
 
-use crate::cli::screen::{err, out};
 use std::path::{Path, PathBuf};
 
 use crate::cli::globals::{count, process_environment, report};
+use crate::cli::screen::{err, out};
+use crate::cli::start::runtime;
 use crate::cli::{Exit, Globals};
 use crate::content::{Content, LoadError};
 use crate::settings::{self, Problem, Problems, Settings};
@@ -29,7 +30,12 @@ impl Arguments {
         let mut list = read.warnings;
         list.extend(problems_of_content(&file, &read.settings));
         if self.host {
-            list.extend(host::problems(&read.settings, &read.places));
+            match runtime() {
+                Ok(runtime) => {
+                    list.extend(host::problems(&read.settings, &read.places, &runtime));
+                }
+                Err(exit) => return exit,
+            }
         }
         let problems = Problems {
             missing: false,
