@@ -1,12 +1,12 @@
 //! The flags that stand before or after every command, and what follows from them: the settings, the directories.
 
-use crate::cli::screen::err;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Exit;
+use super::screen::err;
 use crate::settings::{self, Circumstances, Problems, Settings};
 use crate::telemetry::{Format, Level};
 
@@ -83,7 +83,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// The environment of this process: the one place of the command line that reads it.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the command line hands the environment down as an argument"
+    reason = "the command line is the door: what it reads here is handed down"
 )]
 pub fn process_environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
