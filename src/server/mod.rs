@@ -83,7 +83,7 @@ pub enum ServerError {
     NotLoopback(SocketAddr),
     #[error("the least interval must be from 1 s to 86400 s, not {0:?}")]
     MinimumInterval(Duration),
-    #[error("there is no directory `{}`", .0.display())]
+    #[error("there is no directory `{}`; make it, or name another", .0.display())]
     NoDirectory(PathBuf),
     #[error("cannot serve `{}`", path.display())]
     Directory {
