@@ -14,6 +14,7 @@ use super::screen::err;
 use super::start::{logs, runtime};
 use super::{Exit, Globals};
 use crate::clock::Clock;
+use crate::protocol::GREATEST_POLL_INTERVAL;
 use crate::server::{Options, Server, ServerError, TokenReuse};
 
 /// Serves a directory as AWS AppConfig Data, for laptops, tests and demos
@@ -120,12 +121,12 @@ fn refused(error: &ServerError) -> Exit {
 }
 
 fn failed(attempt: &str, error: &io::Error) -> Exit {
-    err!("appconfigd: {attempt}: {error}");
+    err!("error: {attempt}: {error}");
     Exit::Failed
 }
 
 fn complain(error: &dyn Error) {
-    let mut line = format!("appconfigd: {error}");
+    let mut line = format!("error: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
         line.push_str(&format!(": {cause}"));
@@ -136,6 +137,8 @@ fn complain(error: &dyn Error) {
 
 fn interval(text: &str) -> Result<Duration, String> {
     let duration: Option<SignedDuration> = text.parse().ok();
-    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
-    duration.ok_or_else(|| "expected a duration such as `15s` or `2m`".to_owned())
+    duration
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero() && *duration <= GREATEST_POLL_INTERVAL)
+        .ok_or_else(|| "expected a duration from `1s` to `24h`".to_owned())
 }
