@@ -19,6 +19,7 @@ mod command_line;
 mod documents;
 mod double;
 mod fetch;
+mod fetch_from_serve;
 mod plan;
 mod layers;
 mod quickstart;
