@@ -221,6 +221,7 @@ pub fn as_nobody(world: &World, arguments: &[&str]) -> Option<Command> {
         .current_dir(world.path("."))
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("APPCONFIGD_SETTINGS", world.path("appconfigd.yaml"));
     Some(command)
 }
@@ -507,6 +508,7 @@ fn a_reader_that_has_gone_makes_nothing_panic() {
                     ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
                     ("AWS_SECRET_ACCESS_KEY", "secret"),
                 ])
+                .env("AWS_EC2_METADATA_DISABLED", "true")
                 .env("APPCONFIGD_SETTINGS", world.path("appconfigd.yaml"));
             ended(command);
         }
@@ -530,5 +532,36 @@ fn fetch_says_so_when_nobody_takes_the_bytes() {
         stderr(&output).starts_with("error: cannot write to standard output: "),
         "{}",
         stderr(&output)
+    );
+}
+
+#[test]
+fn commands_run_beside_the_settings_and_pid_files_lie_below_the_root() {
+    let world = World::new();
+    world.deploy("shop/prod/limits.json", "{}\n");
+    let server = Server::start(&world);
+    world.settings(
+        &server,
+        "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits, notify: [where, app]}\nservices:\n  where: {command: [sh, -c, pwd > where]}\n  app: {signal: {name: HUP, pid_file: /run/app.pid}}\n",
+    );
+    let mut app = Command::new("sh")
+        .args([
+            "-c",
+            "trap 'echo told > told; exit' HUP; echo > ready; while :; do sleep 0.05; done",
+        ])
+        .current_dir(world.path("."))
+        .spawn()
+        .unwrap();
+    wait_for("the program is ready", || world.read("ready"));
+    world.write("root/run/app.pid", &format!("{}\n", app.id()));
+    let output = world.command(&["once"]).current_dir("/").output().unwrap();
+    let ended = wait_for("the program is told", || app.try_wait().unwrap());
+    assert!(ended.success());
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    assert_eq!(world.read("told").as_deref(), Some("told\n"));
+    let directory = world.path(".").canonicalize().unwrap();
+    assert_eq!(
+        world.read("where").unwrap().trim(),
+        directory.to_str().unwrap()
     );
 }

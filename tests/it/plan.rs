@@ -32,8 +32,18 @@ fn plan(world: &World, arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), stdout(&output), stderr(&output))
 }
 
-/// Every file and directory with what a change of it would change.
-fn listing(directory: &Path) -> BTreeMap<String, (u32, u64, i64, i64, u64, Vec<u8>)> {
+/// What a write to a file or directory would change.
+#[derive(Debug, PartialEq)]
+struct Entry {
+    mode: u32,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    bytes: Vec<u8>,
+}
+
+/// Every file and directory below this one.
+fn listing(directory: &Path) -> BTreeMap<String, Entry> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![directory.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -46,14 +56,13 @@ fn listing(directory: &Path) -> BTreeMap<String, (u32, u64, i64, i64, u64, Vec<u
         if path.extension().is_some_and(|extension| extension == "log") {
             continue;
         }
-        let row = (
-            metadata.mode(),
-            metadata.ino(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
-            metadata.len(),
+        let entry = Entry {
+            mode: metadata.mode(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
             bytes,
-        );
+        };
         if metadata.is_dir() {
             waiting.extend(
                 fs::read_dir(&path)
@@ -61,7 +70,7 @@ fn listing(directory: &Path) -> BTreeMap<String, (u32, u64, i64, i64, u64, Vec<u
                     .map(|entry| entry.unwrap().path()),
             );
         }
-        found.insert(path.display().to_string(), row);
+        found.insert(path.display().to_string(), entry);
     }
     found
 }
