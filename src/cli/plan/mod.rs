@@ -1,11 +1,12 @@
 //! `plan`: what a transaction would do now, without doing any of it.
 //!
 //! `newest` finds the configuration that every profile counts with, `outlook` plans and says what would become of targets
-//! and services, `diff` shows two versions of a file.
+//! and services in the words of `wording`, `diff` shows two versions of a file.
 
 mod diff;
 mod newest;
 mod outlook;
+mod wording;
 
 use std::collections::BTreeSet;
 

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, eaccess};
+use nix::unistd::{AccessFlags, eaccess};
 
 use super::diff::unified;
 use super::newest::Newest;
+use super::wording::{differences, full, how, named, seconds};
 use crate::cli::globals::count;
 use crate::cli::screen::{err, out};
 use crate::content::Content;
 use crate::install::{Found, Installer, Metadata};
 use crate::ledger::{Direction, Version};
 use crate::protocol::{Digest, Identity};
-use crate::settings::{Notify, Service, ServiceName, SignalTarget, TargetPath};
+use crate::settings::{ServiceName, TargetPath};
 use crate::transaction::{Component, FileChange, Plan, Planner, Scope, one_line};
 
 /// What would happen, over all components.
@@ -394,64 +395,4 @@ impl View<'_> {
         let target = self.component.targets.get(path);
         target.is_none_or(|target| target.sensitive)
     }
-}
-
-fn named(version: &Version) -> String {
-    let label = version.label.as_deref();
-    let label = label.map_or(String::new(), |label| format!(" ({label})"));
-    format!("version {}{label}", version.digest.short())
-}
-
-fn how(service: &Service) -> String {
-    match &service.notify {
-        Notify::Reload { unit, verb } => format!("{} {unit}", verb.word()),
-        Notify::Signal { signal, to } => match to {
-            SignalTarget::PidFile(file) => {
-                format!("SIG{} to the process of {}", signal.name, file.display())
-            }
-            SignalTarget::Unit(unit) => format!("SIG{} to {unit}", signal.name),
-        },
-        Notify::Command(_) => "its command".to_owned(),
-    }
-}
-
-fn differences(has: Metadata, wanted: Metadata) -> String {
-    let mut parts = Vec::new();
-    if has.uid != wanted.uid {
-        parts.push(format!("owner {} -> {}", owner(has), owner(wanted)));
-    }
-    if has.gid != wanted.gid {
-        parts.push(format!("group {} -> {}", group(has), group(wanted)));
-    }
-    if has.mode != wanted.mode {
-        parts.push(format!("mode {:04o} -> {:04o}", has.mode, wanted.mode));
-    }
-    parts.join(", ")
-}
-
-fn full(metadata: Metadata) -> String {
-    format!(
-        "owner {}, group {}, mode {:04o}",
-        owner(metadata),
-        group(metadata),
-        metadata.mode
-    )
-}
-
-/// The name on this host, else the number.
-fn owner(metadata: Metadata) -> String {
-    let found = User::from_uid(Uid::from_raw(metadata.uid));
-    let name = found.ok().flatten().map(|user| user.name);
-    name.unwrap_or_else(|| metadata.uid.to_string())
-}
-
-fn group(metadata: Metadata) -> String {
-    let found = Group::from_gid(Gid::from_raw(metadata.gid));
-    let name = found.ok().flatten().map(|group| group.name);
-    name.unwrap_or_else(|| metadata.gid.to_string())
-}
-
-/// Nobody reads nanoseconds.
-fn seconds(time: Timestamp) -> String {
-    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
