@@ -1,12 +1,12 @@
 //! `status`: what is on disk, since when, why not the newer one, what is pending.
 
 use super::screen::{err, out};
-use super::start::{directories, runtime, silent};
+use super::start::{directories, refused, runtime, silent};
 use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::daemon::control::{Client, ControlError};
 use crate::daemon::status::{Health, Status, VersionStatus};
-use crate::daemon::{control_socket, offline_source, offline_status};
+use crate::daemon::{StartError, control_socket, offline_source, offline_status};
 use crate::ledger::{Ledger, State};
 use crate::settings::Settings;
 
@@ -69,10 +69,8 @@ async fn from_ledger(
     settings: &Settings,
     state_directory: &std::path::Path,
 ) -> Result<Status, Exit> {
-    let state = Ledger::read(state_directory).map_err(|error| {
-        err!("error: {}", crate::transaction::one_line(&error));
-        Exit::Failed
-    })?;
+    let state = Ledger::read(state_directory)
+        .map_err(|error| refused(&StartError::Ledger(error), state_directory))?;
     let source = offline_source(settings).await.map_err(|fault| {
         err!("error: {}", fault.message);
         Exit::Failed
