@@ -10,8 +10,11 @@ use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::Scope;
-use super::forward::{about, record_of, weigh};
-use super::machine::{Action, Answers, Back, Machine, Open, Outcome, Phase, Step};
+use super::action::{Action, Answers, Outcome, Step};
+use super::closing::record_of;
+use super::forward::{about, weigh};
+use super::machine::Machine;
+use super::phase::{Back, Open, Phase};
 
 impl Machine {
     /// Every file of the transaction goes back. `condemn`: somebody said no, so the outcome is quarantined.

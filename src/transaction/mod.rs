@@ -1,20 +1,26 @@
 //! Transactions: from changed profiles to files on disk and services that know of them, or back.
 //!
 //! `component` says what belongs to one queue, `planning` decides what would change, `machine` (pure) decides what happens
-//! next (`forward`, `back`, `recovery`, `telling`), `task` does it.
+//! next (`drafting`, `opening`, `forward`, `closing`, `back`, `recovery`, `telling`), `task` does it.
 
+mod action;
 mod back;
+mod closing;
 mod component;
+mod drafting;
 mod forward;
 mod machine;
+mod opening;
+mod phase;
 mod plan;
 mod planning;
 mod recovery;
 mod task;
 mod telling;
 
+pub use action::{Action, Event, Outcome, Step};
 pub use component::Component;
-pub use machine::{Action, Event, LeftOut, Machine, Outcome, Step};
+pub use machine::{LeftOut, Machine};
 pub use plan::{FileChange, Plan, Scope};
 pub use planning::{Bodies, Planner, one_line};
 pub use task::Hands;

@@ -4,7 +4,9 @@ use crate::clock::Now;
 use crate::ledger::{Change, Direction, Intent};
 
 use super::Scope;
-use super::machine::{Action, Back, Machine, Outcome, Phase};
+use super::action::{Action, Outcome};
+use super::machine::Machine;
+use super::phase::{Back, Phase};
 
 /// A transaction that was interrupted this often goes back.
 const ATTEMPTS: u32 = 3;

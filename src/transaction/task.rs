@@ -14,7 +14,7 @@ use crate::protocol::{Digest, Identity};
 use crate::service::{Running, Services, Verdict};
 use crate::settings::{Notify, Service, ServiceName, TargetPath};
 
-use super::machine::{About, Action, Answer, Baseline, Event, Names, Step};
+use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
 use super::planning::{Bodies, Planner, one_line};
 use super::{Component, FileChange, Scope};
 

@@ -9,8 +9,11 @@ use crate::ledger::{Change, Direction, Intent, ServiceCondition};
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
-use super::forward::{about, record_of, weigh};
-use super::machine::{About, Action, Answers, Machine, Outcome, PAUSES, Phase, Retry, Step};
+use super::action::{About, Action, Answers, Event, Outcome, Step};
+use super::closing::record_of;
+use super::forward::{about, weigh};
+use super::machine::{Machine, PAUSES};
+use super::phase::{Phase, Retry};
 
 /// One round of telling.
 #[derive(Debug)]
@@ -132,7 +135,7 @@ impl Machine {
         let about = telling.about.clone();
         self.phase = Phase::Telling(telling);
         if services.is_empty() {
-            return self.on(super::Event::Answered(BTreeMap::new()), now, random);
+            return self.on(Event::Answered(BTreeMap::new()), now, random);
         }
         vec![Action::Ask {
             step: next,

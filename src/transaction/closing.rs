@@ -1,0 +1,179 @@
+//! The commit that ends a transaction well.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Now;
+use crate::install::Kept;
+use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
+use crate::protocol::Digest;
+use crate::service::Verdict;
+use crate::settings::{ServiceName, TargetPath};
+
+use super::action::{Action, Outcome, Step};
+use super::machine::Machine;
+use super::phase::{Open, Phase};
+
+impl Machine {
+    /// The commit that ends a transaction well.
+    pub(super) fn close(&mut self, open: Open, now: Now) -> Vec<Action> {
+        let mut changes = Vec::new();
+        let mut installed = self.digests();
+        for change in &open.plan.changes {
+            installed.insert(change.target.clone(), change.digest);
+            let row = Installed {
+                digest: change.digest,
+                metadata: change.metadata,
+                since: now.wall,
+            };
+            changes.push(Change::Installed {
+                target: change.target.clone(),
+                installed: Some(row),
+            });
+        }
+        for placement in &open.undo {
+            if placement.kept == Kept::Absent {
+                installed.remove(&placement.target);
+                let target = placement.target.clone();
+                changes.push(Change::Installed {
+                    target,
+                    installed: None,
+                });
+            }
+        }
+        changes.extend(
+            open.plan
+                .accepts
+                .iter()
+                .map(|(identity, version)| Change::Accepted {
+                    identity: identity.clone(),
+                    version: Some(version.clone()),
+                }),
+        );
+        let mut standing = false;
+        for name in open.intent.services.keys() {
+            let (step, verdict) = open
+                .verdicts
+                .get(name)
+                .cloned()
+                .unwrap_or((Step::Notify, Verdict::Accepted));
+            let record = record_of(step, &verdict, now);
+            let told = matches!(
+                record.condition,
+                ServiceCondition::Acknowledged | ServiceCondition::NotRunning
+            );
+            if told {
+                changes.extend(self.acknowledge(name, &installed));
+            }
+            standing |= record.condition == ServiceCondition::Pending && !self.keeps(name);
+            changes.push(Change::Service {
+                service: name.clone(),
+                record: Some(record),
+            });
+        }
+        if standing {
+            let direction = Direction::Standing;
+            changes.push(Change::Intent(Intent {
+                direction,
+                ..open.intent.clone()
+            }));
+        } else {
+            changes.push(Change::IntentClosed { id: open.intent.id });
+        }
+        self.phase = Phase::Closing {
+            open,
+            changes: changes.clone(),
+            standing,
+        };
+        vec![Action::Commit(changes)]
+    }
+
+    /// The service knows of all that is installed.
+    pub(super) fn acknowledge(
+        &self,
+        service: &ServiceName,
+        installed: &BTreeMap<TargetPath, Digest>,
+    ) -> Vec<Change> {
+        let depends = self.component.dependencies(service);
+        let known = depends
+            .into_iter()
+            .filter_map(|path| Some((installed.get(&path).copied()?, path)));
+        known
+            .map(|(digest, target)| Change::Acknowledged {
+                service: service.clone(),
+                target,
+                digest: Some(digest),
+            })
+            .collect()
+    }
+
+    pub(super) fn closed(
+        &mut self,
+        open: Open,
+        changes: Vec<Change>,
+        standing: bool,
+        result: Result<(), String>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        if let Err(reason) = result {
+            let reason = format!("cannot record the end of a transaction: {reason}");
+            return self.block(
+                Phase::Closing {
+                    open,
+                    changes,
+                    standing,
+                },
+                1,
+                reason,
+                now,
+                random,
+            );
+        }
+        self.take_in(&changes);
+        let mut actions = Vec::new();
+        if !standing {
+            actions.push(Action::Release(open.intent.placements.clone()));
+        }
+        let made = open.plan.changes.iter();
+        for target in made.map(|change| &change.target) {
+            self.barred.remove(target);
+        }
+        let targets = open
+            .plan
+            .changes
+            .iter()
+            .map(|change| change.target.clone())
+            .collect();
+        let services = open.intent.services.keys().cloned().collect();
+        let profiles = open.plan.accepts.clone();
+        actions.push(Action::Say(Outcome::Installed {
+            targets,
+            profiles,
+            services,
+        }));
+        actions.extend(self.schedule(open.intent.services.keys(), now, random));
+        actions.extend(self.done(Some(open.intent.id), now));
+        actions
+    }
+}
+
+/// A service's record after a verdict.
+pub(super) fn record_of(step: Step, verdict: &Verdict, now: Now) -> ServiceRecord {
+    let probe = matches!(step, Step::Probe | Step::ProbeBack);
+    let (condition, last_result) = match verdict {
+        Verdict::Accepted => (ServiceCondition::Acknowledged, "accepted".to_owned()),
+        Verdict::NotRunning(reason) => (ServiceCondition::NotRunning, reason.clone()),
+        // Nothing is sent again because of a probe that could not tell.
+        Verdict::Undecided(reason) if probe => (
+            ServiceCondition::Acknowledged,
+            format!("accepted; probe undecided: {reason}"),
+        ),
+        Verdict::Undecided(reason) => (ServiceCondition::Pending, reason.clone()),
+        Verdict::Rejected(reason) => (ServiceCondition::Failed, reason.clone()),
+    };
+    ServiceRecord {
+        condition,
+        since: now.wall,
+        last_result,
+    }
+}

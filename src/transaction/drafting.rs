@@ -1,0 +1,324 @@
+//! Before the commit: plan, repair, stage, check staged, look at the services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Now;
+use crate::ledger::{Change, Installed, Refusal};
+use crate::service::Verdict;
+use crate::settings::{ServiceName, TargetPath};
+
+use super::Plan;
+use super::action::{Action, Baseline, Names, Outcome};
+use super::machine::{LeftOut, Machine};
+use super::phase::{Draft, Phase};
+
+impl Machine {
+    pub(super) fn planned(&mut self, plan: Plan, now: Now) -> Vec<Action> {
+        let mut draft = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Planning(draft) => draft,
+            other => return self.unexpected(other, "a plan came"),
+        };
+        if self.stopping() {
+            return Vec::new();
+        }
+        self.remember(&plan);
+        draft.plan = plan;
+        if draft.plan.repairs.is_empty() {
+            return self.stage(draft, now);
+        }
+        let repairs = draft.plan.repairs.clone();
+        self.phase = Phase::Repairing(draft);
+        vec![Action::Repair(repairs)]
+    }
+
+    /// What status shows of targets and profiles that this plan could not serve.
+    fn remember(&mut self, plan: &Plan) {
+        self.waiting.retain(|path, _| !plan.sound.contains(path));
+        self.waiting.extend(plan.waiting.clone());
+        for identity in plan.unrefused.iter().chain(plan.refused.keys()) {
+            self.left_out.remove(identity);
+        }
+        let quarantined = plan.quarantined.iter();
+        self.left_out.extend(
+            quarantined.map(|(id, reason)| (id.clone(), LeftOut::Quarantined(reason.clone()))),
+        );
+        let delayed = plan.delayed.iter();
+        self.left_out
+            .extend(delayed.map(|(id, reason)| (id.clone(), LeftOut::Delayed(reason.clone()))));
+    }
+
+    pub(super) fn repaired(
+        &mut self,
+        results: Vec<(TargetPath, Installed, Result<(), String>)>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let mut draft = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Repairing(draft) => draft,
+            other => return self.unexpected(other, "metadata was repaired"),
+        };
+        let mut actions = Vec::new();
+        for (target, installed, result) in results {
+            match result {
+                Ok(()) => {
+                    actions.push(Action::Say(Outcome::Repaired {
+                        target: target.clone(),
+                    }));
+                    draft.recorded.push(Change::Installed {
+                        target,
+                        installed: Some(installed),
+                    });
+                }
+                Err(reason) => actions.extend(self.bar([target], &reason, now, random)),
+            }
+        }
+        actions.extend(self.stage(draft, now));
+        actions
+    }
+
+    /// Goes on to staging, or straight to a commit when no file changes.
+    fn stage(&mut self, mut draft: Draft, now: Now) -> Vec<Action> {
+        let mut actions = self.record_judgements(&mut draft, now);
+        if draft.plan.changes.is_empty() && draft.resumes.is_none() {
+            let accepts = draft.plan.accepts.iter();
+            draft
+                .recorded
+                .extend(accepts.map(|(identity, version)| Change::Accepted {
+                    identity: identity.clone(),
+                    version: Some(version.clone()),
+                }));
+            let changes = std::mem::take(&mut draft.recorded);
+            if changes.is_empty() {
+                actions.extend(self.done(None, now));
+                return actions;
+            }
+            self.phase = Phase::Recording(draft, changes.clone());
+            actions.push(Action::Commit(changes));
+            return actions;
+        }
+        let changes = draft.plan.changes.clone();
+        self.phase = Phase::Staging(draft);
+        actions.push(Action::Stage(changes));
+        actions
+    }
+
+    /// Refusals that came or went, and files that are right already.
+    fn record_judgements(&mut self, draft: &mut Draft, _now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (identity, refusal) in &draft.plan.refused {
+            if self.state.refusals.get(identity) != Some(refusal) {
+                let profiles = BTreeSet::from([identity.clone()]);
+                let refusal = refusal.clone();
+                actions.push(Action::Say(Outcome::Refused {
+                    profiles,
+                    refusal: refusal.clone(),
+                }));
+                let identity = identity.clone();
+                draft.recorded.push(Change::Refused {
+                    identity,
+                    refusal: Some(refusal),
+                });
+            }
+        }
+        for identity in &draft.plan.unrefused {
+            if self.state.refusals.contains_key(identity) {
+                let identity = identity.clone();
+                draft.recorded.push(Change::Refused {
+                    identity,
+                    refusal: None,
+                });
+            }
+        }
+        let adopted = draft.plan.adopted.iter();
+        draft
+            .recorded
+            .extend(adopted.map(|(target, installed)| Change::Installed {
+                target: target.clone(),
+                installed: Some(installed.clone()),
+            }));
+        actions
+    }
+
+    pub(super) fn recorded(
+        &mut self,
+        draft: Draft,
+        changes: Vec<Change>,
+        result: Result<(), String>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        if let Err(reason) = result {
+            return self.rest(reason, draft.scope, now, random);
+        }
+        self.take_in(&changes);
+        let mut actions = Vec::new();
+        if !draft.plan.accepts.is_empty() {
+            actions.push(Action::Say(Outcome::Accepted {
+                profiles: draft.plan.accepts,
+            }));
+        }
+        actions.extend(self.done(None, now));
+        actions
+    }
+
+    pub(super) fn staged(
+        &mut self,
+        results: Vec<Result<Names, String>>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let mut draft = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Staging(draft) => draft,
+            other => return self.unexpected(other, "files were staged"),
+        };
+        let mut discards = Vec::new();
+        let mut actions = Vec::new();
+        let mut failed = false;
+        for (change, result) in draft.plan.changes.iter().zip(results) {
+            match result {
+                Ok(names) => {
+                    discards.push((change.target.clone(), names.staged.clone()));
+                    draft.names.push(names);
+                }
+                Err(reason) => {
+                    failed = true;
+                    actions.extend(self.bar([change.target.clone()], &reason, now, random));
+                }
+            }
+        }
+        if failed || self.stopping() {
+            draft.names.clear();
+            actions.push(Action::Discard(discards));
+            actions.extend(self.plan_again(draft, now));
+            return actions;
+        }
+        let checks: Vec<(TargetPath, String)> = discards
+            .into_iter()
+            .filter(|(path, _)| {
+                let target = self.component.targets.get(path);
+                target.is_some_and(|target| target.validate_command.is_some())
+            })
+            .collect();
+        if checks.is_empty() {
+            actions.extend(self.baseline(draft));
+        } else {
+            self.phase = Phase::CheckingStaged(draft);
+            actions.push(Action::CheckStaged(checks));
+        }
+        actions
+    }
+
+    pub(super) fn staged_checked(
+        &mut self,
+        verdicts: BTreeMap<TargetPath, Verdict>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let draft = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::CheckingStaged(draft) => draft,
+            other => return self.unexpected(other, "staged files were checked"),
+        };
+        let mut actions = Vec::new();
+        let mut again = self.stopping();
+        for (path, verdict) in verdicts {
+            match verdict {
+                Verdict::Accepted | Verdict::NotRunning(_) => continue,
+                Verdict::Rejected(reason) => {
+                    let feeders = self.component.feeders(&path);
+                    let fresh = draft
+                        .plan
+                        .accepts
+                        .iter()
+                        .filter(|(id, _)| feeders.contains(id));
+                    let reason = format!("target `{path}`: {reason}");
+                    let refusals: Vec<_> = fresh
+                        .map(|(identity, version)| {
+                            let (digest, reason) = (version.digest, reason.clone());
+                            (
+                                identity.clone(),
+                                Refusal {
+                                    digest,
+                                    reason,
+                                    since: now.wall,
+                                },
+                            )
+                        })
+                        .collect();
+                    if refusals.is_empty() {
+                        actions.extend(self.bar([path], &reason, now, random));
+                    }
+                    self.turned_down.extend(refusals);
+                }
+                Verdict::Undecided(reason) => {
+                    actions.extend(self.bar([path], &reason, now, random))
+                }
+            }
+            again = true;
+        }
+        actions.extend(match again {
+            true => self.plan_again(draft, now),
+            false => self.baseline(draft),
+        });
+        actions
+    }
+
+    fn baseline(&mut self, draft: Draft) -> Vec<Action> {
+        let services = self.services_of(&draft);
+        self.phase = Phase::Baselining(draft);
+        vec![Action::Baseline(services)]
+    }
+
+    /// The services of the changed targets, and those that an interrupted transaction still owes.
+    pub(super) fn services_of(&self, draft: &Draft) -> BTreeSet<ServiceName> {
+        let changed = draft.plan.changes.iter().map(|change| &change.target);
+        let mut services = self.component.dependents(changed);
+        let owed = draft
+            .resumes
+            .iter()
+            .flat_map(|intent| intent.services.keys());
+        services.extend(
+            owed.filter(|name| self.component.services.contains_key(*name))
+                .cloned(),
+        );
+        services
+    }
+
+    pub(super) fn baselined(
+        &mut self,
+        baseline: BTreeMap<ServiceName, Baseline>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let mut draft = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Baselining(draft) => draft,
+            other => return self.unexpected(other, "services were looked at"),
+        };
+        let mut actions = Vec::new();
+        let mut again = self.stopping();
+        for (name, found) in &baseline {
+            let Some(missing) = &found.missing else {
+                continue;
+            };
+            let changed = draft
+                .plan
+                .changes
+                .iter()
+                .map(|change| change.target.clone());
+            let depend = self.component.dependencies(name);
+            let targets: Vec<_> = changed.filter(|path| depend.contains(path)).collect();
+            if targets.is_empty() {
+                continue;
+            }
+            again = true;
+            let reason = format!("service `{name}`: {missing}");
+            actions.extend(self.bar(targets, &reason, now, random));
+        }
+        if again {
+            actions.extend(self.plan_again(draft, now));
+            return actions;
+        }
+        draft.baseline = baseline;
+        actions.extend(self.open(draft, now, random));
+        actions
+    }
+}

@@ -1,0 +1,238 @@
+//! The commit before the first rename.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Now;
+use crate::install::{Kept, Placement};
+use crate::ledger::{Before, Change, Direction, FoundFile, Intent, IntentService};
+use crate::protocol::Digest;
+use crate::service::Running;
+use crate::settings::{ServiceName, TargetPath};
+
+use super::action::{Action, Baseline};
+use super::machine::Machine;
+use super::phase::{Draft, Open, Phase};
+use super::{Plan, Scope};
+
+impl Machine {
+    /// The commit before the first rename: the intent, and `acknowledged := unknown` for every service of the transaction.
+    pub(super) fn open(
+        &mut self,
+        draft: Draft,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let services = self.services_of(&draft);
+        let Draft {
+            plan,
+            names,
+            baseline,
+            mut recorded,
+            resumes,
+            ..
+        } = draft;
+        let known: BTreeMap<&TargetPath, &Placement> = resumes
+            .iter()
+            .flat_map(|intent| &intent.placements)
+            .map(|placement| (&placement.target, placement))
+            .collect();
+        let mut placements: Vec<Placement> = plan
+            .changes
+            .iter()
+            .zip(names)
+            .map(|(change, names)| Placement {
+                target: change.target.clone(),
+                staged: names.staged,
+                kept: match known.get(&change.target) {
+                    Some(placement) => placement.kept.clone(),
+                    None if change.absent => Kept::Absent,
+                    None => Kept::Name(names.kept),
+                },
+                digest: change.digest,
+                metadata: change.metadata,
+            })
+            .collect();
+        let made: BTreeSet<&TargetPath> =
+            plan.changes.iter().map(|change| &change.target).collect();
+        let undo: Vec<Placement> = known
+            .values()
+            .filter(|placement| !made.contains(&placement.target))
+            .map(|placement| (*placement).clone())
+            .collect();
+        // They stay in the intent until it is closed: a kept name that no row names would be swept.
+        placements.extend(undo.iter().cloned());
+        let outcome = |list: &[Placement]| -> BTreeMap<TargetPath, Digest> {
+            list.iter()
+                .map(|placement| (placement.target.clone(), placement.digest))
+                .collect()
+        };
+        let intent = Intent {
+            id: resumes
+                .as_ref()
+                .map_or_else(|| random.u64(1..=i64::MAX as u64), |old| old.id),
+            direction: Direction::Forward,
+            attempts: match &resumes {
+                Some(old) if outcome(&old.placements) == outcome(&placements) => old.attempts,
+                _ => 1,
+            },
+            opened_at: now.wall,
+            profiles: plan.accepts.clone(),
+            services: services
+                .iter()
+                .map(|name| {
+                    (
+                        name.clone(),
+                        self.intent_service(name, &baseline, resumes.as_ref()),
+                    )
+                })
+                .collect(),
+            before: self.before(&plan, &placements, resumes.as_ref()),
+            placements,
+        };
+        recorded.extend(plan.changes.iter().filter_map(|change| {
+            let foreign = change.foreign.as_ref()?;
+            let file = FoundFile {
+                target: foreign.target.clone(),
+                digest: Digest::of(&foreign.bytes),
+                size: foreign.bytes.len() as u64,
+                metadata: foreign.metadata,
+                at: now.wall,
+                reason: "it was not installed by appconfigd and has been replaced".to_owned(),
+            };
+            Some(Change::FileKept {
+                file,
+                bytes: foreign.bytes.clone(),
+            })
+        }));
+        for service in &services {
+            for target in self.component.dependencies(service) {
+                if intent
+                    .placements
+                    .iter()
+                    .any(|placement| placement.target == target)
+                {
+                    let service = service.clone();
+                    recorded.push(Change::Acknowledged {
+                        service,
+                        target,
+                        digest: None,
+                    });
+                }
+            }
+        }
+        let mut superseded = Vec::new();
+        for old in self
+            .state
+            .intents
+            .values()
+            .filter(|old| old.direction == Direction::Standing)
+        {
+            let shared = old
+                .placements
+                .iter()
+                .any(|placement| made.contains(&placement.target));
+            if shared {
+                recorded.push(Change::IntentClosed { id: old.id });
+                superseded.extend(old.placements.iter().cloned());
+            }
+        }
+        recorded.push(Change::Intent(intent.clone()));
+        let verdicts = BTreeMap::new();
+        let open = Open {
+            intent,
+            plan,
+            undo,
+            baseline,
+            verdicts,
+            superseded,
+        };
+        self.phase = Phase::Opening(open, recorded.clone());
+        vec![Action::Commit(recorded)]
+    }
+
+    /// The rows that going back restores; those of a transaction that is taken up again stay as they were.
+    fn before(&self, plan: &Plan, placements: &[Placement], resumes: Option<&Intent>) -> Before {
+        let accepted = plan.accepts.keys();
+        let accepted = accepted.map(|id| (id.clone(), self.state.accepted.get(id).cloned()));
+        let targets = placements.iter().map(|placement| &placement.target);
+        let installed = targets.map(|path| (path.clone(), self.state.installed.get(path).cloned()));
+        let mut before = Before {
+            accepted: accepted.collect(),
+            installed: installed.collect(),
+        };
+        if let Some(old) = resumes {
+            before.accepted.extend(old.before.accepted.clone());
+            before.installed.extend(old.before.installed.clone());
+        }
+        before
+    }
+
+    fn intent_service(
+        &self,
+        name: &ServiceName,
+        baseline: &BTreeMap<ServiceName, Baseline>,
+        resumes: Option<&Intent>,
+    ) -> IntentService {
+        let before = resumes.and_then(|intent| intent.services.get(name));
+        let rows = self
+            .state
+            .acknowledged
+            .get(name)
+            .cloned()
+            .unwrap_or_default();
+        let runs = baseline
+            .get(name)
+            .is_some_and(|found| found.running == Running::Yes);
+        IntentService {
+            acknowledged: before.map_or(rows, |before| before.acknowledged.clone()),
+            ran: runs || before.is_some_and(|before| before.ran),
+            notified: before.is_some_and(|before| before.notified),
+        }
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        open: Open,
+        changes: Vec<Change>,
+        result: Result<(), String>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        if let Err(reason) = result {
+            // Without a recorded obligation nothing is swapped.
+            let resumed = self.state.intents.contains_key(&open.intent.id);
+            let undone: BTreeSet<&TargetPath> = open.undo.iter().map(|p| &p.target).collect();
+            let placements = open.intent.placements.iter();
+            let staged = placements.filter(|p| !undone.contains(&p.target));
+            let staged = staged
+                .map(|p| (p.target.clone(), p.staged.clone()))
+                .collect();
+            let targets = open
+                .plan
+                .changes
+                .iter()
+                .map(|change| change.target.clone())
+                .collect();
+            let profiles = open.plan.accepts.keys().cloned().collect();
+            let scope = (!resumed).then_some(Scope::Some { profiles, targets });
+            let mut actions = vec![Action::Discard(staged)];
+            actions.extend(self.rest(reason, scope, now, random));
+            return actions;
+        }
+        self.take_in(&changes);
+        let undo = open.undo.clone();
+        let undone: BTreeSet<&TargetPath> = open.undo.iter().map(|p| &p.target).collect();
+        let placements = open.intent.placements.iter();
+        let placements = placements
+            .filter(|p| !undone.contains(&p.target))
+            .cloned()
+            .collect();
+        let mut actions = Vec::new();
+        if !open.superseded.is_empty() {
+            actions.push(Action::Release(open.superseded.clone()));
+        }
+        self.phase = Phase::Swapping(open);
+        actions.push(Action::Swap { undo, placements });
+        actions
+    }
+}

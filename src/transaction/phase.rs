@@ -1,0 +1,95 @@
+//! What a queue's machine can be in the middle of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::install::Placement;
+use crate::ledger::{Change, Intent, Quarantine};
+use crate::service::Verdict;
+use crate::settings::ServiceName;
+
+use super::action::{Baseline, Names, Step};
+use super::telling::Telling;
+use super::{Plan, Scope};
+
+/// What the queue is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Idle,
+    Planning(Draft),
+    Repairing(Draft),
+    /// A commit without a swap.
+    Recording(Draft, Vec<Change>),
+    Staging(Draft),
+    CheckingStaged(Draft),
+    Baselining(Draft),
+    Opening(Open, Vec<Change>),
+    Swapping(Open),
+    Checking(Open),
+    Notifying(Open),
+    Probing(Open),
+    Closing {
+        open: Open,
+        changes: Vec<Change>,
+        standing: bool,
+    },
+    Turning(Back, Vec<Change>),
+    PuttingBack(Back),
+    TellingBack(Back),
+    ProbingBack(Back),
+    ClosingBack(Back, Vec<Change>),
+    /// Counts an attempt before an interrupted transaction is taken up again.
+    TakingUp(Intent),
+    /// Telling services outside a transaction.
+    Telling(Telling),
+    /// A commit that failed after the swap, or a way back that is blocked: the same is tried again at this steady time.
+    Blocked {
+        until: Duration,
+        then: Box<Phase>,
+    },
+}
+
+/// A transaction before its commit.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub scope: Option<Scope>,
+    pub plan: Plan,
+    pub names: Vec<Names>,
+    pub baseline: BTreeMap<ServiceName, Baseline>,
+    pub recorded: Vec<Change>,
+    /// The interrupted transaction that this one takes up again.
+    pub resumes: Option<Intent>,
+}
+
+/// A transaction after its commit, forwards.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub intent: Intent,
+    pub plan: Plan,
+    pub undo: Vec<Placement>,
+    pub baseline: BTreeMap<ServiceName, Baseline>,
+    /// The last verdict of each service, with what it was asked.
+    pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
+    /// Earlier intents that this one's commit has closed: their kept names go.
+    pub superseded: Vec<Placement>,
+}
+
+/// A transaction on its way back.
+#[derive(Debug)]
+pub(super) struct Back {
+    pub intent: Intent,
+    pub reason: String,
+    /// Not yet in the ledger: the turn could not be committed.
+    pub quarantine: Option<Quarantine>,
+    pub quarantined: bool,
+    pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
+    pub failures: u32,
+}
+
+/// Something that is tried again later.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    pub reason: String,
+    pub failures: u32,
+    pub due: Duration,
+}
