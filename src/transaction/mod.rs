@@ -18,6 +18,9 @@ mod recovery;
 mod task;
 mod telling;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{Action, Event, Outcome, Step};
 pub use component::Component;
 pub use machine::{LeftOut, Machine};

@@ -1,0 +1,2 @@
+mod forwards;
+mod world;
