@@ -13,7 +13,12 @@ use super::machine::{LeftOut, Machine};
 use super::phase::{Draft, Phase};
 
 impl Machine {
-    pub(super) fn planned(&mut self, plan: Plan, now: Now) -> Vec<Action> {
+    pub(super) fn planned(
+        &mut self,
+        plan: Plan,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
         let mut draft = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Planning(draft) => draft,
             other => return self.unexpected(other, "a plan came"),
@@ -22,13 +27,41 @@ impl Machine {
             return Vec::new();
         }
         self.remember(&plan);
+        let mut actions = self.review(&draft.tried, &plan, now, random);
         draft.plan = plan;
         if draft.plan.repairs.is_empty() {
-            return self.stage(draft, now);
+            actions.extend(self.stage(draft, now));
+            return actions;
         }
         let repairs = draft.plan.repairs.clone();
         self.phase = Phase::Repairing(draft);
-        vec![Action::Repair(repairs)]
+        actions.push(Action::Repair(repairs));
+        actions
+    }
+
+    /// Every target whose pause was over has left the plan with a change to be made, with a new pause, or free: one that
+    /// stayed as it is would be due again at once, for ever.
+    fn review(
+        &mut self,
+        tried: &BTreeSet<TargetPath>,
+        plan: &Plan,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let changes = plan.changes.iter().map(|change| &change.target);
+        let touched: BTreeSet<&TargetPath> = changes.chain(plan.repairs.keys()).collect();
+        for path in tried {
+            let known = plan.sound.contains(path) || plan.waiting.contains_key(path);
+            let gone = !self.component.targets.contains_key(path);
+            let hindered = plan.hindered.contains_key(path);
+            if (known || gone) && !hindered && !touched.contains(path) {
+                self.barred.remove(path);
+            }
+        }
+        let hindered = plan.hindered.iter();
+        hindered
+            .flat_map(|(path, reason)| self.bar([path.clone()], reason, now, random))
+            .collect()
     }
 
     /// What status shows of targets and profiles that this plan could not serve.
@@ -61,6 +94,7 @@ impl Machine {
         for (target, installed, result) in results {
             match result {
                 Ok(()) => {
+                    self.barred.remove(&target);
                     actions.push(Action::Say(Outcome::Repaired {
                         target: target.clone(),
                     }));

@@ -33,12 +33,20 @@ pub struct Machine {
     pub(super) turned_down: BTreeMap<Identity, Refusal>,
     pub(super) services: BTreeMap<ServiceName, Retry>,
     /// The ledger or a task failed.
-    rest: Option<Retry>,
+    rest: Option<Rest>,
     recover: VecDeque<u64>,
     stopping: bool,
     pub(super) waiting: BTreeMap<TargetPath, String>,
     pub(super) left_out: BTreeMap<Identity, LeftOut>,
     failures: u32,
+}
+
+/// A pause of the whole queue.
+#[derive(Debug)]
+struct Rest {
+    reason: String,
+    /// Steady time; `None` once it has passed and the queue tries again.
+    until: Option<Duration>,
 }
 
 /// Why a profile's newest version is not what counts, where it is not refused.
@@ -157,12 +165,16 @@ impl Machine {
     pub fn next_tick(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Blocked { until, .. } => Some(*until),
-            Phase::Idle => {
-                let rest = self.rest.iter().map(|retry| retry.due);
-                let barred = self.barred.values().map(|retry| retry.due);
-                let services = self.services.values().map(|retry| retry.due);
-                rest.chain(barred).chain(services).min()
-            }
+            Phase::Idle if self.stopping => None,
+            // Until the rest is over nothing else is tried, however long it has been due.
+            Phase::Idle => match self.rest.as_ref().and_then(|rest| rest.until) {
+                Some(until) => Some(until),
+                None => {
+                    let barred = self.barred.values().map(|retry| retry.due);
+                    let services = self.services.values().map(|retry| retry.due);
+                    barred.chain(services).min()
+                }
+            },
             _ => None,
         }
     }
@@ -180,7 +192,7 @@ impl Machine {
                 Vec::new()
             }
             Event::Broke(reason) => self.broke(reason, now, random),
-            Event::Planned(plan) => self.planned(plan, now),
+            Event::Planned(plan) => self.planned(plan, now, random),
             Event::Repaired(results) => self.repaired(results, now, random),
             Event::Staged(results) => self.staged(results, now, random),
             Event::StagedChecked(verdicts) => self.staged_checked(verdicts, now, random),
@@ -197,8 +209,11 @@ impl Machine {
         if !matches!(self.phase, Phase::Idle) || self.stopping {
             return Vec::new();
         }
-        if self.rest.as_ref().is_some_and(|rest| rest.due > now.steady) {
-            return Vec::new();
+        if let Some(rest) = &mut self.rest {
+            if rest.until.is_some_and(|until| until > now.steady) {
+                return Vec::new();
+            }
+            rest.until = None;
         }
         if let Some(id) = self.recover.front().copied() {
             let Some(intent) = self.state.intents.get(&id).cloned() else {
@@ -223,7 +238,11 @@ impl Machine {
             let scope = std::mem::replace(&mut self.dirty, Scope::nothing());
             return self.plan(scope, None, now);
         }
-        self.tell_pending(now)
+        let actions = self.tell_pending(now);
+        if actions.is_empty() {
+            self.rest = None;
+        }
+        actions
     }
 
     pub(super) fn plan(&mut self, scope: Scope, resumes: Option<Intent>, now: Now) -> Vec<Action> {
@@ -231,17 +250,20 @@ impl Machine {
         let forced = placed
             .map(|placed| (placed.target.clone(), placed.digest))
             .collect();
-        let barred = self
+        let (due, later): (Vec<_>, Vec<_>) = self
             .barred
             .iter()
-            .filter(|(_, retry)| retry.due > now.steady);
-        let barred = barred
+            .partition(|(_, retry)| retry.due <= now.steady);
+        let tried = due.into_iter().map(|(path, _)| path.clone()).collect();
+        let barred = later
+            .into_iter()
             .map(|(path, retry)| (path.clone(), retry.reason.clone()))
             .collect();
         let turned_down = self.turned_down.clone();
         self.phase = Phase::Planning(Draft {
             scope: Some(scope.clone()),
             resumes,
+            tried,
             ..Draft::default()
         });
         vec![Action::Plan {
@@ -287,10 +309,9 @@ impl Machine {
         self.failures = self.failures.saturating_add(1);
         let pause = PAUSES.pause(self.failures, random.f64());
         let due = now.steady + pause;
-        self.rest = Some(Retry {
+        self.rest = Some(Rest {
             reason: reason.clone(),
-            failures: self.failures,
-            due,
+            until: Some(due),
         });
         vec![Action::Say(Outcome::Trouble {
             reason,
@@ -429,7 +450,13 @@ impl Machine {
             Phase::Swapping(open)
             | Phase::Checking(open)
             | Phase::Notifying(open)
-            | Phase::Probing(open) => self.turn_back(open, reason, false, now),
+            | Phase::Probing(open) => {
+                let placed = open.intent.placements.iter();
+                let targets: Vec<_> = placed.map(|placed| placed.target.clone()).collect();
+                let mut actions = self.bar(targets, &reason, now, random);
+                actions.extend(self.turn_back(open, reason, false, now));
+                actions
+            }
             Phase::Closing {
                 open,
                 changes,

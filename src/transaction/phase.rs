@@ -1,12 +1,12 @@
 //! What a queue's machine can be in the middle of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::install::Placement;
 use crate::ledger::{Change, Intent, Quarantine};
 use crate::service::Verdict;
-use crate::settings::ServiceName;
+use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Baseline, Names, Step};
 use super::telling::Telling;
@@ -54,6 +54,8 @@ pub(super) enum Phase {
 pub(super) struct Draft {
     pub scope: Option<Scope>,
     pub plan: Plan,
+    /// Targets that were barred, and that the plan was free to try again.
+    pub tried: BTreeSet<TargetPath>,
     pub names: Vec<Names>,
     pub baseline: BTreeMap<ServiceName, Baseline>,
     pub recorded: Vec<Change>,

@@ -104,6 +104,8 @@ pub struct Plan {
     pub delayed: BTreeMap<Identity, String>,
     /// Targets that cannot be made now, with the reason.
     pub waiting: BTreeMap<TargetPath, String>,
+    /// Targets of which the host does not let us know what lies there: to be looked at again later.
+    pub hindered: BTreeMap<TargetPath, String>,
     /// Targets of the scope that could be looked at.
     pub sound: BTreeSet<TargetPath>,
 }

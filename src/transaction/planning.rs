@@ -200,9 +200,14 @@ impl Planner<'_> {
                     Err(trouble) => trouble,
                 },
             };
+            if let Trouble::Hindered(reason) = &trouble {
+                plan.hindered.insert(path.clone(), reason.clone());
+            }
             let fresh = self.new_feeders(std::iter::once(path), candidates);
             if fresh.is_empty() {
-                let (Trouble::Refused(reason) | Trouble::Delayed(reason)) = trouble;
+                let (Trouble::Refused(reason)
+                | Trouble::Hindered(reason)
+                | Trouble::Delayed(reason)) = trouble;
                 return Round::LeaveOut {
                     paths: BTreeSet::from([path.clone()]),
                     reason,
@@ -210,7 +215,9 @@ impl Planner<'_> {
             }
             let why = match trouble {
                 Trouble::Refused(reason) => Why::Refused(format!("target `{path}`: {reason}")),
-                Trouble::Delayed(reason) => Why::Delayed(format!("target `{path}`: {reason}")),
+                Trouble::Hindered(reason) | Trouble::Delayed(reason) => {
+                    Why::Delayed(format!("target `{path}`: {reason}"))
+                }
             };
             return Round::DropOut {
                 profiles: fresh,
@@ -241,7 +248,7 @@ impl Planner<'_> {
         let rendered = self.content.render(target, &inputs);
         let bytes = rendered.map_err(|refused| Trouble::Refused(refused.reason))?;
         let digest = Digest::of(&bytes);
-        let delayed = |error: InstallError| Trouble::Delayed(one_line(&error));
+        let delayed = |error: InstallError| Trouble::Hindered(one_line(&error));
         let found = self.installer.look(&target.path).map_err(delayed)?;
         let wanted = Wanted {
             owner: target.owner.clone(),
@@ -425,7 +432,9 @@ enum Why {
 enum Trouble {
     /// The configurations do not fit: nothing changes until they, the template or the settings do.
     Refused(String),
-    /// The host does not let us: tried again later.
+    /// The host does not let us look: tried again later.
+    Hindered(String),
+    /// It is barred, and its next time is set.
     Delayed(String),
 }
 

@@ -1,2 +1,3 @@
 mod forwards;
+mod pauses;
 mod world;
