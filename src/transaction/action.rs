@@ -9,6 +9,7 @@ use crate::protocol::{Digest, Identity};
 use crate::service::{Running, Verdict};
 use crate::settings::{ServiceName, TargetPath};
 
+use super::planning::TurnedDown;
 use super::{FileChange, Plan, Scope};
 
 /// What can happen to a queue.
@@ -43,7 +44,8 @@ pub enum Action {
         scope: Scope,
         forced: BTreeMap<TargetPath, Digest>,
         barred: BTreeMap<TargetPath, String>,
-        turned_down: BTreeMap<Identity, Refusal>,
+        resumed: BTreeMap<Identity, Version>,
+        turned_down: TurnedDown,
     },
     Repair(BTreeMap<TargetPath, Installed>),
     Stage(Vec<FileChange>),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Now;
-use crate::install::WentBack;
+use crate::install::{Placement, WentBack};
 use crate::ledger::{Change, Direction, Intent, Quarantine, ServiceCondition, ServiceRecord};
 use crate::protocol::{Digest, Identity};
 use crate::service::Verdict;
@@ -25,15 +25,23 @@ impl Machine {
         condemn: bool,
         now: Now,
     ) -> Vec<Action> {
-        let quarantine = condemn.then(|| self.quarantine(&open.intent, &reason, now));
+        let quarantine = condemn.then(|| self.quarantine(&open.intent, &open.undo, &reason, now));
+        let quarantine = quarantine.filter(|quarantine| !quarantine.outcome.is_empty());
         self.turn(open.intent, reason, quarantine)
     }
 
-    /// The outcome of an intent, to be kept away from here.
-    pub(super) fn quarantine(&self, intent: &Intent, reason: &str, now: Now) -> Quarantine {
+    /// The outcome of an intent, to be kept away from here. What it has undone is no part of the outcome.
+    pub(super) fn quarantine(
+        &self,
+        intent: &Intent,
+        undone: &[Placement],
+        reason: &str,
+        now: Now,
+    ) -> Quarantine {
         let outcome: BTreeMap<TargetPath, Digest> = intent
             .placements
             .iter()
+            .filter(|placement| !undone.contains(placement))
             .map(|placement| (placement.target.clone(), placement.digest))
             .collect();
         let services = self.component.dependents(outcome.keys());
@@ -83,6 +91,7 @@ impl Machine {
             quarantine,
             quarantined,
             verdicts,
+            gone: BTreeSet::new(),
             failures: 0,
         };
         self.phase = Phase::Turning(back, changes.clone());
@@ -125,6 +134,15 @@ impl Machine {
             let failures = back.failures;
             return self.block(Phase::PuttingBack(back), failures, reason, now, random);
         }
+        let went = back.intent.placements.iter().zip(&results);
+        let gone = went.filter(|(_, result)| matches!(result, Ok(WentBack::Gone)));
+        back.gone = gone
+            .map(|(placement, _)| placement.target.clone())
+            .collect();
+        // The files were put back just now: a process that started earlier may have read the ones that were refused.
+        back.intent.opened_at = now.wall;
+        // Who depends on a file that has to be made anew is told when it is there.
+        let later = self.component.dependents(&back.gone);
         let told = back
             .intent
             .services
@@ -132,7 +150,7 @@ impl Machine {
             .filter(|(_, service)| service.notified);
         let services: BTreeSet<ServiceName> = told
             .map(|(name, _)| name.clone())
-            .filter(|name| self.component.services.contains_key(name))
+            .filter(|name| self.component.services.contains_key(name) && !later.contains(name))
             .collect();
         if services.is_empty() {
             return self.close_back(back, now);
@@ -186,6 +204,10 @@ impl Machine {
     /// The last commit of a way back: what was told has the digests now installed, what was not told gets back what it had.
     fn close_back(&mut self, back: Back, now: Now) -> Vec<Action> {
         let mut changes = self.restore_rows(&back.intent);
+        changes.extend(back.gone.iter().map(|target| Change::Installed {
+            target: target.clone(),
+            installed: None,
+        }));
         changes.extend(back.quarantine.clone().map(Change::Quarantined));
         let mut installed = self.digests();
         for (path, row) in &back.intent.before.installed {
@@ -193,6 +215,9 @@ impl Machine {
                 Some(row) => installed.insert(path.clone(), row.digest),
                 None => installed.remove(path),
             };
+        }
+        for path in &back.gone {
+            installed.remove(path);
         }
         for (name, service) in &back.intent.services {
             if !self.component.services.contains_key(name) {

@@ -24,7 +24,7 @@ impl Machine {
             other => return self.unexpected(other, "a plan came"),
         };
         if self.stopping() {
-            return Vec::new();
+            return self.give_up(draft);
         }
         self.remember(&plan);
         let mut actions = self.review(&draft.tried, &plan, now, random);
@@ -269,7 +269,7 @@ impl Machine {
                         .map(|(identity, version)| {
                             let (digest, reason) = (version.digest, reason.clone());
                             (
-                                identity.clone(),
+                                (identity.clone(), digest),
                                 Refusal {
                                     digest,
                                     reason,

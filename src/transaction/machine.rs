@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Now;
-use crate::ledger::{Change, Intent, Refusal, State};
+use crate::ledger::{Change, Intent, State};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Answers, Event, Outcome};
 use super::component::is_open;
 use super::phase::{Draft, Phase, Retry};
+use super::planning::TurnedDown;
 use super::{Component, Scope};
 
 /// One queue's machine. See the module's text.
@@ -30,11 +31,13 @@ pub struct Machine {
     /// Targets that could not be written, checked or whose services could not be asked.
     pub(super) barred: BTreeMap<TargetPath, Retry>,
     /// Versions that a staged check turned down; forgotten with the process.
-    pub(super) turned_down: BTreeMap<Identity, Refusal>,
+    pub(super) turned_down: TurnedDown,
     pub(super) services: BTreeMap<ServiceName, Retry>,
     /// The ledger or a task failed.
     rest: Option<Rest>,
     recover: VecDeque<u64>,
+    /// Interrupted transactions whose attempt this process has counted.
+    pub(super) counted: BTreeSet<u64>,
     stopping: bool,
     pub(super) waiting: BTreeMap<TargetPath, String>,
     pub(super) left_out: BTreeMap<Identity, LeftOut>,
@@ -80,6 +83,7 @@ impl Machine {
             turned_down: BTreeMap::new(),
             services: BTreeMap::new(),
             rest: None,
+            counted: BTreeSet::new(),
             stopping: false,
             waiting: BTreeMap::new(),
             left_out: BTreeMap::new(),
@@ -99,7 +103,15 @@ impl Machine {
     /// Takes in what somebody else has committed (a poll, an operator's command).
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
-            if let Change::Received { identity, .. } = change {
+            if let Change::Received {
+                identity,
+                configuration,
+                ..
+            } = change
+            {
+                let newest = configuration.digest();
+                self.turned_down
+                    .retain(|(one, digest), _| one != identity || *digest == newest);
                 for path in self.component.fed_by(&BTreeSet::from([identity.clone()])) {
                     self.barred.remove(&path);
                 }
@@ -111,7 +123,7 @@ impl Machine {
     /// Forgets what staged checks have turned down, targets that are barred and pauses of services: the next event tries again.
     pub fn retry(&mut self, identities: &BTreeSet<Identity>) {
         self.turned_down
-            .retain(|identity, _| !identities.contains(identity));
+            .retain(|(identity, _), _| !identities.contains(identity));
         let targets = self.component.fed_by(identities);
         self.barred.retain(|path, _| !targets.contains(path));
         let services = self.component.dependents(&targets);
@@ -246,6 +258,10 @@ impl Machine {
     }
 
     pub(super) fn plan(&mut self, scope: Scope, resumes: Option<Intent>, now: Now) -> Vec<Action> {
+        let resumed = resumes
+            .as_ref()
+            .map(|intent| intent.profiles.clone())
+            .unwrap_or_default();
         let placed = resumes.iter().flat_map(|intent| &intent.placements);
         let forced = placed
             .map(|placed| (placed.target.clone(), placed.digest))
@@ -270,18 +286,32 @@ impl Machine {
             scope,
             forced,
             barred,
+            resumed,
             turned_down,
         }]
     }
 
     /// Gives a draft up and plans the same again; interrupted transactions stay taken up.
     pub(super) fn plan_again(&mut self, draft: Draft, now: Now) -> Vec<Action> {
-        let mut actions = discard(&draft);
         if self.stopping {
+            return self.give_up(draft);
+        }
+        let mut actions = discard(&draft);
+        actions.extend(self.plan(draft.scope.unwrap_or(Scope::All), draft.resumes, now));
+        actions
+    }
+
+    /// Ends a draft because we stop: of an interrupted transaction the attempt does not count.
+    pub(super) fn give_up(&mut self, draft: Draft) -> Vec<Action> {
+        let mut actions = discard(&draft);
+        let Some(mut intent) = draft.resumes else {
             self.phase = Phase::Idle;
             return actions;
-        }
-        actions.extend(self.plan(draft.scope.unwrap_or(Scope::All), draft.resumes, now));
+        };
+        intent.attempts = intent.attempts.saturating_sub(1);
+        let changes = vec![Change::Intent(intent)];
+        self.phase = Phase::Recording(Draft::default(), changes.clone());
+        actions.push(Action::Commit(changes));
         actions
     }
 
@@ -442,6 +472,10 @@ impl Machine {
             | Phase::CheckingStaged(draft)
             | Phase::Baselining(draft) => {
                 let mut actions = discard(&draft);
+                // As good as a death: a transaction that makes us panic each time must not be taken up for ever.
+                if let Some(intent) = &draft.resumes {
+                    self.counted.remove(&intent.id);
+                }
                 actions.extend(self.rest(reason, draft.scope, now, random));
                 actions
             }

@@ -6,6 +6,7 @@
 mod action;
 mod back;
 mod closing;
+mod candidates;
 mod component;
 mod drafting;
 mod forward;

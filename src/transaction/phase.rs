@@ -84,6 +84,8 @@ pub(super) struct Back {
     /// Not yet in the ledger: the turn could not be committed.
     pub quarantine: Option<Quarantine>,
     pub quarantined: bool,
+    /// Targets of which nothing is left to put back: they are made anew from what is accepted.
+    pub gone: BTreeSet<TargetPath>,
     pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
     pub failures: u32,
 }

@@ -8,13 +8,17 @@ use jiff::Timestamp;
 use crate::content::{Content, Input};
 use crate::install::{Found, InstallError, Installer, Wanted};
 use crate::ledger::{Installed, Quarantine, Refusal, State, Version};
-use crate::protocol::{Configuration, Digest, Identity};
-use crate::settings::{Profile, Target, TargetPath};
+use crate::protocol::{Digest, Identity};
+use crate::settings::{Target, TargetPath};
 
+use super::candidates::Candidate;
 use super::{Component, FileChange, Plan, Scope};
 
 /// The bodies that planning needs, by digest.
 pub type Bodies = BTreeMap<Digest, Bytes>;
+
+/// Versions that staged checks have turned down.
+pub type TurnedDown = BTreeMap<(Identity, Digest), Refusal>;
 
 /// All that a plan is made from.
 pub struct Planner<'a> {
@@ -28,18 +32,11 @@ pub struct Planner<'a> {
     pub forced: &'a BTreeMap<TargetPath, Digest>,
     /// Targets that could not be written or whose services could not be asked a moment ago, with the reason.
     pub barred: &'a BTreeMap<TargetPath, String>,
+    /// What the transaction that is taken up again installs: it counts where the newest version does not.
+    pub resumed: &'a BTreeMap<Identity, Version>,
     /// Versions that a staged check has turned down.
-    pub turned_down: &'a BTreeMap<Identity, Refusal>,
+    pub turned_down: &'a TurnedDown,
     pub now: Timestamp,
-}
-
-/// The configuration that a profile counts with.
-#[derive(Clone)]
-struct Candidate {
-    version: Version,
-    configuration: Configuration,
-    /// It is not the accepted one.
-    new: bool,
 }
 
 impl Planner<'_> {
@@ -49,6 +46,7 @@ impl Planner<'_> {
         state: &State,
         scope: &'a Scope,
         forced: impl IntoIterator<Item = &'a TargetPath>,
+        resumed: &BTreeMap<Identity, Version>,
     ) -> BTreeSet<Digest> {
         let targets = reach(component, state, scope, forced);
         let mut profiles: BTreeSet<Identity> = targets
@@ -56,9 +54,13 @@ impl Planner<'_> {
             .flat_map(|target| component.feeders(target))
             .collect();
         profiles.extend(profiles_in(component, scope));
-        let versions = profiles
-            .iter()
-            .flat_map(|id| [state.received.get(id), state.accepted.get(id)]);
+        let versions = profiles.iter().flat_map(|id| {
+            [
+                state.received.get(id),
+                resumed.get(id),
+                state.accepted.get(id),
+            ]
+        });
         versions.flatten().map(|version| version.digest).collect()
     }
 
@@ -67,8 +69,9 @@ impl Planner<'_> {
         let mut plan = Plan::default();
         let mut targets = reach(self.component, self.state, self.scope, self.forced.keys());
         let mut candidates = self.candidates(&targets, &mut plan);
-        // Each round but the last takes the newest version of at least one profile, or one target, out of the plan.
-        let rounds = candidates.len() + targets.len() + 1;
+        // Each round but the last takes a version of at least one profile, or one target, out of the plan.
+        let versions: usize = candidates.values().map(|one| 1 + one.then.len()).sum();
+        let rounds = versions + targets.len() + 1;
         for _ in 0..rounds {
             match self.round(&targets, &candidates, &mut plan) {
                 Round::Whole => break,
@@ -85,84 +88,6 @@ impl Planner<'_> {
         }
         self.accept(&candidates, &mut plan);
         plan
-    }
-
-    /// Per profile of interest the newest version that its own `validate` passes, else the accepted one.
-    fn candidates(
-        &self,
-        targets: &BTreeSet<TargetPath>,
-        plan: &mut Plan,
-    ) -> BTreeMap<Identity, Candidate> {
-        let mut candidates = BTreeMap::new();
-        let mut wanted = profiles_in(self.component, self.scope);
-        wanted.extend(targets.iter().flat_map(|path| self.component.feeders(path)));
-        for (profile, identity) in self.component.profiles.values() {
-            if !wanted.contains(identity) {
-                continue;
-            }
-            let accepted = self.state.accepted.get(identity);
-            let received = self.state.received.get(identity);
-            if let Some(newest) = received.and_then(|version| self.candidate(version, accepted)) {
-                match self.judge(profile, identity, &newest, accepted) {
-                    Ok(()) => {
-                        plan.unrefused.insert(identity.clone());
-                        candidates.insert(identity.clone(), newest);
-                        continue;
-                    }
-                    Err(refusal) => {
-                        plan.refused.insert(identity.clone(), refusal);
-                    }
-                }
-            }
-            if let Some(candidate) = accepted.and_then(|version| self.candidate(version, accepted))
-            {
-                candidates.insert(identity.clone(), candidate);
-            }
-        }
-        candidates
-    }
-
-    fn candidate(&self, version: &Version, accepted: Option<&Version>) -> Option<Candidate> {
-        let bytes = self.bodies.get(&version.digest)?.clone();
-        let configuration =
-            Configuration::new(bytes, version.content_type.clone(), version.label.clone());
-        let new = accepted.is_none_or(|accepted| !same(accepted, version));
-        Some(Candidate {
-            version: version.clone(),
-            configuration,
-            new,
-        })
-    }
-
-    fn judge(
-        &self,
-        profile: &Profile,
-        identity: &Identity,
-        newest: &Candidate,
-        accepted: Option<&Version>,
-    ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.turned_down.get(identity)
-            && refusal.digest == newest.version.digest
-        {
-            return Err(refusal.clone());
-        }
-        let before = accepted.filter(|_| newest.new).map(|version| version.size);
-        let judged = self
-            .content
-            .validate(profile, &newest.configuration, before);
-        judged.map_err(|refused| self.refusal(identity, newest, refused.reason))
-    }
-
-    /// A refusal keeps its first time as long as it is the same.
-    fn refusal(&self, identity: &Identity, candidate: &Candidate, reason: String) -> Refusal {
-        let digest = candidate.version.digest;
-        let known = self.state.refusals.get(identity);
-        let known = known.filter(|refusal| refusal.digest == digest && refusal.reason == reason);
-        known.cloned().unwrap_or(Refusal {
-            digest,
-            reason,
-            since: self.now,
-        })
     }
 
     /// Renders every target once. Stops at the first that cannot go on as it is.
@@ -324,10 +249,12 @@ impl Planner<'_> {
             .map(|change| (&change.target, change.digest))
             .collect();
         for entry in &self.state.quarantine {
-            let contained = entry
-                .outcome
-                .iter()
-                .all(|(path, digest)| changes.get(path) == Some(digest));
+            // An outcome of nothing would be in every plan.
+            let contained = !entry.outcome.is_empty()
+                && entry
+                    .outcome
+                    .iter()
+                    .all(|(path, digest)| changes.get(path) == Some(digest));
             let services = self.component.dependents(entry.outcome.keys());
             if !contained || self.component.definition(&services) != entry.services {
                 continue;
@@ -347,64 +274,6 @@ impl Planner<'_> {
         }
         Round::Whole
     }
-
-    fn new_feeders<'a>(
-        &self,
-        targets: impl Iterator<Item = &'a TargetPath>,
-        candidates: &BTreeMap<Identity, Candidate>,
-    ) -> BTreeSet<Identity> {
-        let feeders = targets.flat_map(|path| self.component.feeders(path));
-        feeders
-            .filter(|identity| candidates.get(identity).is_some_and(|c| c.new))
-            .collect()
-    }
-
-    /// The profiles count with their accepted configuration from here on.
-    fn drop_out(
-        &self,
-        profiles: &BTreeSet<Identity>,
-        why: &Why,
-        candidates: &mut BTreeMap<Identity, Candidate>,
-        plan: &mut Plan,
-    ) {
-        for identity in profiles {
-            let Some(dropped) = candidates.remove(identity) else {
-                continue;
-            };
-            match why {
-                Why::Refused(reason) => {
-                    let refusal = self.refusal(identity, &dropped, reason.clone());
-                    plan.refused.insert(identity.clone(), refusal);
-                    plan.unrefused.remove(identity);
-                }
-                Why::Delayed(reason) => {
-                    plan.delayed.insert(identity.clone(), reason.clone());
-                }
-                Why::Quarantined(reason) => {
-                    plan.quarantined.insert(identity.clone(), reason.clone());
-                }
-            }
-            let accepted = self.state.accepted.get(identity);
-            if let Some(candidate) = accepted.and_then(|version| self.candidate(version, accepted))
-            {
-                candidates.insert(identity.clone(), candidate);
-            }
-        }
-    }
-
-    /// New versions of which at least one target was made, or which feed none, are accepted by this plan.
-    fn accept(&self, candidates: &BTreeMap<Identity, Candidate>, plan: &mut Plan) {
-        for (identity, candidate) in candidates.iter().filter(|(_, candidate)| candidate.new) {
-            let fed = self.component.fed_by(&BTreeSet::from([identity.clone()]));
-            if fed.is_empty() || fed.iter().any(|path| plan.sound.contains(path)) {
-                let version = Version {
-                    since: self.now,
-                    ..candidate.version.clone()
-                };
-                plan.accepts.insert(identity.clone(), version);
-            }
-        }
-    }
 }
 
 /// How one round of rendering ended.
@@ -422,7 +291,7 @@ enum Round {
     },
 }
 
-enum Why {
+pub(super) enum Why {
     Refused(String),
     Delayed(String),
     Quarantined(String),
@@ -479,11 +348,11 @@ fn reach<'a>(
 }
 
 /// Label and content type count too: a deployment may change nothing else.
-fn same(one: &Version, other: &Version) -> bool {
+pub(super) fn same(one: &Version, other: &Version) -> bool {
     one.digest == other.digest && one.label == other.label && one.content_type == other.content_type
 }
 
-fn profiles_in(component: &Component, scope: &Scope) -> BTreeSet<Identity> {
+pub(super) fn profiles_in(component: &Component, scope: &Scope) -> BTreeSet<Identity> {
     let all = component.profiles.values().map(|(_, identity)| identity);
     match scope {
         Scope::All => all.cloned().collect(),

@@ -32,6 +32,7 @@ impl Machine {
                     quarantine: None,
                     quarantined,
                     verdicts,
+                    gone: Default::default(),
                     failures: 0,
                 };
                 self.phase = Phase::PuttingBack(back);
@@ -43,6 +44,7 @@ impl Machine {
                     Action::PutBack(placements),
                 ]
             }
+            Direction::Forward if self.counted.contains(&intent.id) => self.carry_out(intent, now),
             Direction::Forward => {
                 intent.attempts = intent.attempts.saturating_add(1);
                 // The crash may have come right after any notification.
@@ -72,11 +74,16 @@ impl Machine {
             return self.rest(reason, None, now, random);
         }
         self.take_in(&[Change::Intent(intent.clone())]);
+        self.counted.insert(intent.id);
         if intent.attempts > ATTEMPTS {
             let reason = "interrupted three times".to_owned();
-            let quarantine = self.quarantine(&intent, &reason, now);
+            let quarantine = self.quarantine(&intent, &[], &reason, now);
             return self.turn(intent, reason, Some(quarantine));
         }
+        self.carry_out(intent, now)
+    }
+
+    fn carry_out(&mut self, intent: Intent, now: Now) -> Vec<Action> {
         let profiles = intent.profiles.keys().cloned().collect();
         let targets = intent
             .placements

@@ -9,13 +9,13 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use crate::clock::Clock;
 use crate::content::Content;
 use crate::install::{Installer, Placement, WentBack};
-use crate::ledger::{Change, FoundFile, Installed, Ledger, Refusal, State};
+use crate::ledger::{Change, FoundFile, Installed, Ledger, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::service::{Running, Services, Verdict};
 use crate::settings::{Notify, Service, ServiceName, TargetPath};
 
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
-use super::planning::{Bodies, Planner, one_line};
+use super::planning::{Bodies, Planner, TurnedDown, one_line};
 use super::{Component, FileChange, Scope};
 
 /// Blocking threads that stage files of one transaction side by side.
@@ -42,8 +42,12 @@ impl Hands {
                 scope,
                 forced,
                 barred,
+                resumed,
                 turned_down,
-            } => Some(self.plan(state, scope, forced, barred, turned_down).await),
+            } => Some(
+                self.plan(state, scope, forced, barred, resumed, turned_down)
+                    .await,
+            ),
             Action::Repair(repairs) => Some(self.repair(repairs).await),
             Action::Stage(changes) => Some(self.stage(changes).await),
             Action::Discard(staged) => {
@@ -81,9 +85,10 @@ impl Hands {
         scope: Scope,
         forced: BTreeMap<TargetPath, Digest>,
         barred: BTreeMap<TargetPath, String>,
-        turned_down: BTreeMap<Identity, Refusal>,
+        resumed: BTreeMap<Identity, Version>,
+        turned_down: TurnedDown,
     ) -> Event {
-        let bodies = match self.bodies(&state, &scope, &forced).await {
+        let bodies = match self.bodies(&state, &scope, &forced, &resumed).await {
             Ok(bodies) => bodies,
             Err(reason) => return Event::Broke(reason),
         };
@@ -97,6 +102,7 @@ impl Hands {
                 scope: &scope,
                 forced: &forced,
                 barred: &barred,
+                resumed: &resumed,
                 turned_down: &turned_down,
                 now: self.clock.now().wall,
             }
@@ -110,9 +116,10 @@ impl Hands {
         state: &State,
         scope: &Scope,
         forced: &BTreeMap<TargetPath, Digest>,
+        resumed: &BTreeMap<Identity, Version>,
     ) -> Result<Bodies, String> {
         let mut bodies = Bodies::new();
-        for digest in Planner::needs(&self.component, state, scope, forced.keys()) {
+        for digest in Planner::needs(&self.component, state, scope, forced.keys(), resumed) {
             // A body that is gone is a version that cannot count; planning goes on with the others.
             if let Some(body) = self
                 .ledger

@@ -205,7 +205,7 @@ impl Machine {
 
     /// A late no: the files of the closed transaction go back after all, and what they were made from is not accepted any more.
     fn turn_standing(&mut self, intent: Intent, reason: String, now: Now) -> Vec<Action> {
-        let quarantine = self.quarantine(&intent, &reason, now);
+        let quarantine = self.quarantine(&intent, &[], &reason, now);
         self.turn(intent, reason, Some(quarantine))
     }
 

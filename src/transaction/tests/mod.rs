@@ -1,3 +1,4 @@
 mod forwards;
 mod pauses;
+mod recovery;
 mod world;

@@ -51,9 +51,19 @@ fn metadata_that_cannot_be_repaired_is_tried_again_until_it_can_and_then_no_more
     use std::os::unix::fs::PermissionsExt;
     let mut plain = target("/t", &["p"], &["web"]);
     plain.mode = Some(0o640);
-    let mut world = World::new(&["p"], vec![plain], vec![service("web", OnFailure::Rollback)]);
+    let mut world = World::new(
+        &["p"],
+        vec![plain],
+        vec![service("web", OnFailure::Rollback)],
+    );
     world.deliver("p", "one");
-    let mode = |world: &World| std::fs::metadata(world.file("/t")).unwrap().permissions().mode() & 0o7777;
+    let mode = |world: &World| {
+        std::fs::metadata(world.file("/t"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
+    };
     std::fs::set_permissions(world.file("/t"), std::fs::Permissions::from_mode(0o600)).unwrap();
     world.unwritable.insert(path("/t"));
     let told = world.count("notify");
@@ -119,7 +129,10 @@ fn nothing_is_due_while_the_whole_queue_rests() {
     }
     world.forget_script();
     world.settle();
-    assert_eq!((world.reads("/t"), world.reads("/u")), ("one".to_owned(), "one".to_owned()));
+    assert_eq!(
+        (world.reads("/t"), world.reads("/u")),
+        ("one".to_owned(), "one".to_owned())
+    );
     world.hold_promises();
 }
 
