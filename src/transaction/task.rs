@@ -229,6 +229,9 @@ impl Hands {
     }
 
     async fn swap(self, undo: Vec<Placement>, placements: Vec<Placement>) -> Event {
+        if !undo.is_empty() {
+            self.keep_foreign(&undo).await;
+        }
         let swapped = spawn_blocking(move || {
             for result in self.installer.put_back(&undo) {
                 result.map_err(|error| one_line(&error))?;
@@ -298,9 +301,10 @@ impl Hands {
             async move {
                 let ran = about.ran.contains(&service.name);
                 let verdict = tell(&services, &service, step, &about, ran, ready).await;
-                let told = !matches!(verdict, Verdict::Rejected(_) | Verdict::NotRunning(_));
+                // Also after a no: a probe that failed before says nothing, a service that is down does.
+                let asked = !matches!(verdict, Verdict::NotRunning(_));
                 let ended = ran
-                    && told
+                    && asked
                     && step != Step::Check
                     && services.running(&service).await == Running::No;
                 Answer { verdict, ended }
@@ -351,13 +355,13 @@ async fn tell(
         Step::Check => services.check(service, &[]).await,
         Step::Probe | Step::ProbeBack => services.probe(service).await,
         Step::Notify | Step::NotifyBack => {
-            if matches!(service.notify, Notify::Reload { .. })
-                && ready.wait_for(|ready| *ready).await.is_err()
-            {
-                return Verdict::Undecided("appconfigd ended before it was ready".to_owned());
-            }
             let down =
                 step == Step::NotifyBack && ran && services.running(service).await == Running::No;
+            // Whatever starts or reloads a unit makes a job, and jobs may wait for us to be ready.
+            let job = down || matches!(service.notify, Notify::Reload { .. });
+            if job && ready.wait_for(|ready| *ready).await.is_err() {
+                return Verdict::Undecided("appconfigd ended before it was ready".to_owned());
+            }
             match down {
                 true => services.start_again(service).await,
                 false => services.notify(service, about.since, &[]).await,
