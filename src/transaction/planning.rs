@@ -243,18 +243,23 @@ impl Planner<'_> {
 
     /// A plan that contains an outcome which failed here before leaves that outcome's profiles out.
     fn condemned(&self, candidates: &BTreeMap<Identity, Candidate>, plan: &Plan) -> Round {
-        let changes: BTreeMap<&TargetPath, Digest> = plan
+        let changed: BTreeMap<&TargetPath, Digest> = plan
             .changes
             .iter()
             .map(|change| (&change.target, change.digest))
+            .chain(plan.adopted.iter().map(|(path, row)| (path, row.digest)))
             .collect();
+        // What would stand in the end counts, also where it stands already.
+        let stands = |path: &TargetPath| {
+            let row = self.state.installed.get(path).map(|row| row.digest);
+            changed.get(path).copied().or(row)
+        };
         for entry in &self.state.quarantine {
-            // An outcome of nothing would be in every plan.
-            let contained = !entry.outcome.is_empty()
+            let contained = entry.outcome.keys().any(|path| changed.contains_key(path))
                 && entry
                     .outcome
                     .iter()
-                    .all(|(path, digest)| changes.get(path) == Some(digest));
+                    .all(|(path, digest)| stands(path) == Some(*digest));
             let services = self.component.dependents(entry.outcome.keys());
             if !contained || self.component.definition(&services) != entry.services {
                 continue;
