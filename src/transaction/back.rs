@@ -248,8 +248,7 @@ impl Machine {
                 record.condition,
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             ) {
-                changes.extend(self.acknowledge(name, &installed));
-                changes.extend(self.forget_absent(name, &back.intent, &installed));
+                changes.extend(self.settle_pairs(name, &installed));
             }
             record.last_result = format!("went back ({}); {}", back.reason, record.last_result);
             changes.push(Change::Service {
@@ -301,29 +300,6 @@ impl Machine {
         })
     }
 
-    /// Pairs of targets that are gone again.
-    fn forget_absent(
-        &self,
-        service: &ServiceName,
-        intent: &Intent,
-        installed: &BTreeMap<TargetPath, Digest>,
-    ) -> Vec<Change> {
-        let rows = self.state.acknowledged.get(service);
-        let gone = intent
-            .placements
-            .iter()
-            .map(|placement| &placement.target)
-            .filter(|target| {
-                !installed.contains_key(*target)
-                    && rows.is_some_and(|rows| rows.contains_key(*target))
-            });
-        gone.map(|target| Change::AcknowledgementDropped {
-            service: service.clone(),
-            target: target.clone(),
-        })
-        .collect()
-    }
-
     pub(super) fn closed_back(
         &mut self,
         back: Back,
@@ -334,7 +310,7 @@ impl Machine {
     ) -> Vec<Action> {
         if let Err(reason) = result {
             let reason = format!("cannot record the end of going back: {reason}");
-            return self.block(Phase::ClosingBack(back, changes), 1, reason, now, random);
+            return self.record_later(Phase::ClosingBack(back, changes), reason, now, random);
         }
         self.take_in(&changes);
         let targets: BTreeSet<TargetPath> = back

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Now;
 use crate::install::Kept;
-use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
+use crate::ledger::{Change, Direction, Installed, ServiceCondition, ServiceRecord};
 use crate::protocol::Digest;
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
@@ -62,7 +62,7 @@ impl Machine {
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             );
             if told {
-                changes.extend(self.acknowledge(name, &installed));
+                changes.extend(self.settle_pairs(name, &installed));
             }
             standing |= record.condition == ServiceCondition::Pending && !self.keeps(name);
             changes.push(Change::Service {
@@ -70,12 +70,17 @@ impl Machine {
                 record: Some(record),
             });
         }
+        // What was undone cannot go back any further.
+        let mut intent = open.intent.clone();
+        intent.placements.retain(|one| !open.undo.contains(one));
+        let undone = open.undo.iter().map(|one| &one.target);
+        for target in undone {
+            intent.before.installed.remove(target);
+        }
+        standing &= !intent.placements.is_empty();
         if standing {
-            let direction = Direction::Standing;
-            changes.push(Change::Intent(Intent {
-                direction,
-                ..open.intent.clone()
-            }));
+            intent.direction = Direction::Standing;
+            changes.push(Change::Intent(intent));
         } else {
             changes.push(Change::IntentClosed { id: open.intent.id });
         }
@@ -87,23 +92,29 @@ impl Machine {
         vec![Action::Commit(changes)]
     }
 
-    /// The service knows of all that is installed.
-    pub(super) fn acknowledge(
+    /// The service knows of all that is installed, and of all that is gone.
+    pub(super) fn settle_pairs(
         &self,
         service: &ServiceName,
         installed: &BTreeMap<TargetPath, Digest>,
     ) -> Vec<Change> {
+        let rows = self.state.acknowledged.get(service);
+        let pair = |target: TargetPath| {
+            let service = service.clone();
+            match installed.get(&target).copied() {
+                Some(digest) => Some(Change::Acknowledged {
+                    service,
+                    target,
+                    digest: Some(digest),
+                }),
+                None if rows.is_some_and(|rows| rows.contains_key(&target)) => {
+                    Some(Change::AcknowledgementDropped { service, target })
+                }
+                None => None,
+            }
+        };
         let depends = self.component.dependencies(service);
-        let known = depends
-            .into_iter()
-            .filter_map(|path| Some((installed.get(&path).copied()?, path)));
-        known
-            .map(|(digest, target)| Change::Acknowledged {
-                service: service.clone(),
-                target,
-                digest: Some(digest),
-            })
-            .collect()
+        depends.into_iter().filter_map(pair).collect()
     }
 
     pub(super) fn closed(
@@ -117,22 +128,22 @@ impl Machine {
     ) -> Vec<Action> {
         if let Err(reason) = result {
             let reason = format!("cannot record the end of a transaction: {reason}");
-            return self.block(
-                Phase::Closing {
-                    open,
-                    changes,
-                    standing,
-                },
-                1,
-                reason,
-                now,
-                random,
-            );
+            let phase = Phase::Closing {
+                open,
+                changes,
+                standing,
+            };
+            return self.record_later(phase, reason, now, random);
         }
         self.take_in(&changes);
         let mut actions = Vec::new();
-        if !standing {
-            actions.push(Action::Release(open.intent.placements.clone()));
+        // A kept name that is still needed goes when the transaction stands no more.
+        let released = match standing {
+            true => open.undo.clone(),
+            false => open.intent.placements.clone(),
+        };
+        if !released.is_empty() {
+            actions.push(Action::Release(released));
         }
         let made = open.plan.changes.iter();
         for target in made.map(|change| &change.target) {

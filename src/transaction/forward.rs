@@ -18,7 +18,7 @@ impl Machine {
         now: Now,
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
-        let open = match std::mem::replace(&mut self.phase, Phase::Idle) {
+        let mut open = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Swapping(open) => open,
             other => return self.unexpected(other, "files were swapped"),
         };
@@ -33,6 +33,8 @@ impl Machine {
             actions.extend(self.turn_back(open, reason, false, now));
             return actions;
         }
+        // Files count as put in place now: a process that started between the commit and the swap has read the old ones.
+        open.intent.opened_at = now.wall;
         let with_check = open.intent.services.keys().filter(|name| {
             self.component
                 .services

@@ -141,7 +141,11 @@ impl Machine {
 
     /// True once no interrupted transaction waits to be taken up, and none that was is still before its notifications.
     pub fn files_stand(&self) -> bool {
-        match &self.phase {
+        self.stands_in(&self.phase)
+    }
+
+    fn stands_in(&self, phase: &Phase) -> bool {
+        match phase {
             // What came meanwhile waits for these to end, and these may wait for READY: it must not count.
             Phase::Telling(_) | Phase::Notifying(_) | Phase::Probing(_) | Phase::Closing { .. } => {
                 true
@@ -156,7 +160,8 @@ impl Machine {
             | Phase::Checking(_)
             | Phase::Turning(..)
             | Phase::PuttingBack(_) => false,
-            Phase::TakingUp(_) | Phase::Blocked { .. } => false,
+            Phase::TakingUp(_) => false,
+            Phase::Blocked { then, .. } => self.stands_in(then),
         }
     }
 
@@ -250,7 +255,10 @@ impl Machine {
             let scope = std::mem::replace(&mut self.dirty, Scope::nothing());
             return self.plan(scope, None, now);
         }
-        let actions = self.tell_pending(now);
+        let actions = match self.let_go(now) {
+            actions if actions.is_empty() => self.tell_pending(now),
+            actions => actions,
+        };
         if actions.is_empty() {
             self.rest = None;
         }
@@ -398,6 +406,23 @@ impl Machine {
             reason,
             retry_in: pause,
         })]
+    }
+
+    /// A commit that must not be lost is tried again at a later time; nothing else happens until it is made.
+    pub(super) fn record_later(
+        &mut self,
+        then: Phase,
+        reason: String,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        self.failures = self.failures.saturating_add(1);
+        let retry_in = PAUSES.pause(self.failures, random.f64());
+        self.phase = Phase::Blocked {
+            until: now.steady + retry_in,
+            then: Box::new(then),
+        };
+        vec![Action::Say(Outcome::Trouble { reason, retry_in })]
     }
 
     fn tick(&mut self, now: Now) -> Vec<Action> {

@@ -137,6 +137,11 @@ impl Machine {
             }
         }
         recorded.push(Change::Intent(intent.clone()));
+        let leftover = known
+            .values()
+            .filter(|placement| made.contains(&placement.target))
+            .map(|placement| (placement.target.clone(), placement.staged.clone()))
+            .collect();
         let verdicts = BTreeMap::new();
         let open = Open {
             intent,
@@ -144,6 +149,7 @@ impl Machine {
             undo,
             baseline,
             verdicts,
+            leftover,
             superseded,
         };
         self.phase = Phase::Opening(open, recorded.clone());
@@ -230,6 +236,9 @@ impl Machine {
         let mut actions = Vec::new();
         if !open.superseded.is_empty() {
             actions.push(Action::Release(open.superseded.clone()));
+        }
+        if !open.leftover.is_empty() {
+            actions.push(Action::Discard(open.leftover.clone()));
         }
         self.phase = Phase::Swapping(open);
         actions.push(Action::Swap { undo, placements });

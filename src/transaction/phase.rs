@@ -72,6 +72,8 @@ pub(super) struct Open {
     pub baseline: BTreeMap<ServiceName, Baseline>,
     /// The last verdict of each service, with what it was asked.
     pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
+    /// What the interrupted transaction had staged: this one has staged anew.
+    pub leftover: Vec<(TargetPath, String)>,
     /// Earlier intents that this one's commit has closed: their kept names go.
     pub superseded: Vec<Placement>,
 }

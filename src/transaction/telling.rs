@@ -21,7 +21,7 @@ pub struct Telling {
     step: Step,
     services: BTreeSet<ServiceName>,
     verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
-    /// Closed transactions whose files can still go back.
+    /// While services are asked: closed transactions whose files can still go back. At the commit: those that it lets go.
     standing: Vec<Intent>,
     about: About,
     /// What the commit under way holds.
@@ -35,8 +35,12 @@ impl Machine {
             let rows = self.state.acknowledged.get(*name);
             self.component.dependencies(name).iter().any(|path| {
                 let installed = self.state.installed.get(path).map(|row| row.digest);
-                let told = rows.and_then(|rows| rows.get(path)).copied().flatten();
-                installed.is_some() && installed != told
+                match rows.and_then(|rows| rows.get(path)) {
+                    // A file that has gone again is news as well, until it has been told.
+                    Some(None) => true,
+                    Some(told @ Some(_)) => installed.is_some() && installed != *told,
+                    None => installed.is_some(),
+                }
             })
         };
         self.component
@@ -63,13 +67,10 @@ impl Machine {
             intent.direction == Direction::Standing
                 && intent.services.keys().any(|name| services.contains(name))
         };
-        let standing: Vec<Intent> = self
-            .state
-            .intents
-            .values()
-            .filter(touches)
-            .cloned()
-            .collect();
+        let intents = self.state.intents.values();
+        let mut standing: Vec<Intent> = intents.filter(touches).cloned().collect();
+        // The newest first: what it goes back to is what the one before it made.
+        standing.sort_by_key(|intent| std::cmp::Reverse(intent.opened_at));
         let about = standing
             .first()
             .map(about)
@@ -88,6 +89,34 @@ impl Machine {
             services,
             about,
         }]
+    }
+
+    /// Closes the transactions that stand for nobody any more: their services know, keep the files, or have left the settings.
+    pub(super) fn let_go(&mut self, now: Now) -> Vec<Action> {
+        let pending = self.pending();
+        let waits = |name: &ServiceName| pending.contains(name) && !self.keeps(name);
+        let closed: Vec<Intent> = self
+            .state
+            .intents
+            .values()
+            .filter(|intent| intent.direction == Direction::Standing)
+            .filter(|intent| !intent.services.keys().any(waits))
+            .cloned()
+            .collect();
+        if closed.is_empty() {
+            return Vec::new();
+        }
+        let ids = closed.iter().map(|intent| intent.id);
+        let changes: Vec<Change> = ids.map(|id| Change::IntentClosed { id }).collect();
+        self.phase = Phase::Telling(Telling {
+            step: Step::Probe,
+            services: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+            standing: closed,
+            about: self.about_installed(&BTreeSet::new(), now),
+            changes: changes.clone(),
+        });
+        vec![Action::Commit(changes)]
     }
 
     fn about_installed(&self, services: &BTreeSet<ServiceName>, now: Now) -> About {
@@ -176,28 +205,15 @@ impl Machine {
                 record.condition,
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             ) {
-                changes.extend(self.acknowledge(name, &installed));
+                changes.extend(self.settle_pairs(name, &installed));
             }
             changes.push(Change::Service {
                 service: name.clone(),
                 record: Some(record),
             });
         }
-        let settled = |name: &ServiceName| match telling.verdicts.get(name) {
-            Some((_, Verdict::Accepted | Verdict::NotRunning(_))) => true,
-            Some((step, Verdict::Undecided(_))) => *step == Step::Probe,
-            Some((_, Verdict::Rejected(_))) => false,
-            None => !self.pending().contains(name),
-        };
-        telling
-            .standing
-            .retain(|intent| intent.services.keys().all(settled));
-        changes.extend(
-            telling
-                .standing
-                .iter()
-                .map(|intent| Change::IntentClosed { id: intent.id }),
-        );
+        // Which of them stand no more is seen when these changes are in.
+        telling.standing.clear();
         telling.changes = changes.clone();
         self.phase = Phase::Telling(telling);
         vec![Action::Commit(changes)]

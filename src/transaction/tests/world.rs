@@ -697,9 +697,7 @@ impl World {
 
     /// What must be true whenever nothing is under way.
     pub fn hold_promises(&self) {
-        let mut known = State::clone(self.machine.state());
-        // Bounds of history are the ledger's business.
-        known.history_bytes = 0;
+        let known = self.component.state(self.machine.state());
         let held = self.component.state(&self.ledger);
         assert_eq!(held, known, "the machine knows what the ledger holds");
         let mut named = BTreeSet::new();
@@ -711,7 +709,10 @@ impl World {
             );
             let pending = self.machine.pending();
             assert!(
-                intent.services.keys().any(|name| pending.contains(name)),
+                intent
+                    .services
+                    .keys()
+                    .any(|name| pending.contains(name) && !self.machine.keeps(name)),
                 "kept for nobody"
             );
             for placement in &intent.placements {
