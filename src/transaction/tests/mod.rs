@@ -1,4 +1,6 @@
+mod any;
 mod forwards;
 mod pauses;
 mod recovery;
+mod standing;
 mod world;

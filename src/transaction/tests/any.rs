@@ -1,0 +1,239 @@
+//! Any history: new versions, verdicts, failures of the host, deaths at any moment; and a model beside it that only knows
+//! what was received.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::Step;
+use super::super::action::Answer;
+use super::world::{World, id, path, service, target};
+use crate::protocol::Digest;
+use crate::service::Verdict;
+use crate::settings::OnFailure;
+
+const PROFILES: [&str; 3] = ["p", "q", "r"];
+const TARGETS: [(&str, &str); 4] = [("/a", "p"), ("/b", "p"), ("/c", "q"), ("/d", "r")];
+/// What a version may carry; a service that reads it says no.
+const MARKS: [&str; 6] = [
+    "",
+    "web:check:no",
+    "web:notify:no",
+    "app:probe:no",
+    "web:probe:no",
+    "staged:no",
+];
+const STEPS: [Step; 5] = [
+    Step::Check,
+    Step::Notify,
+    Step::Probe,
+    Step::NotifyBack,
+    Step::ProbeBack,
+];
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A version: profile, mark.
+    Version(usize, usize),
+    /// The same version as the one before the newest.
+    Again(usize),
+    /// So many actions happen.
+    Actions(usize),
+    /// The next action is done by half, then the process dies.
+    Death(usize),
+    /// Everything that needs no time happens.
+    Quiet,
+    Wait(u64),
+    /// The service's next answer to a step: undecided, no, not running, or it ended.
+    Answer(bool, usize, u8),
+    Unwritable(usize),
+    Writable,
+    Full,
+    SwapBreaks(usize),
+    BackBreaks,
+    Panic(usize),
+    Drift(usize),
+    Gone(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0..3usize, prop_oneof![3 => Just(0usize), 2 => 1..6usize]).prop_map(|(p, m)| Event::Version(p, m)),
+        1 => (0..3usize).prop_map(Event::Again),
+        6 => (1..8usize).prop_map(Event::Actions),
+        3 => (0..6usize).prop_map(Event::Death),
+        2 => Just(Event::Quiet),
+        2 => (1..400u64).prop_map(Event::Wait),
+        3 => (any::<bool>(), 0..5usize, 0..4u8).prop_map(|(s, t, a)| Event::Answer(s, t, a)),
+        1 => (0..4usize).prop_map(Event::Unwritable),
+        1 => Just(Event::Writable),
+        1 => Just(Event::Full),
+        1 => (0..4usize).prop_map(Event::SwapBreaks),
+        1 => Just(Event::BackBreaks),
+        1 => (0..9usize).prop_map(Event::Panic),
+        1 => (0..4usize).prop_map(Event::Drift),
+        1 => (0..4usize).prop_map(Event::Gone),
+    ]
+}
+
+/// What was received, per profile, oldest first.
+#[derive(Default)]
+struct Model {
+    received: BTreeMap<&'static str, Vec<String>>,
+    count: usize,
+}
+
+impl Model {
+    fn newest_is_good(&self) -> bool {
+        let mut newest = self.received.values().filter_map(|all| all.last());
+        newest.all(|text| !text.contains(":no"))
+    }
+
+    fn digests(&self, profile: &str) -> Vec<Digest> {
+        let all = self.received.get(profile).into_iter().flatten();
+        all.map(|text| Digest::of(text.as_bytes())).collect()
+    }
+}
+
+fn world() -> World {
+    let targets = TARGETS.iter().map(|(path, from)| {
+        let mut target = target(
+            path,
+            &[from],
+            if *path == "/c" {
+                &["app"]
+            } else {
+                &["web", "app"]
+            },
+        );
+        target.validate_command = Some(crate::settings::Command::Shell("true".to_owned()));
+        target
+    });
+    World::new(
+        &PROFILES,
+        targets.collect(),
+        vec![
+            service("web", OnFailure::Rollback),
+            service("app", OnFailure::Keep),
+        ],
+    )
+}
+
+fn happen(world: &mut World, model: &mut Model, event: &Event) {
+    match *event {
+        Event::Version(which, mark) => {
+            model.count += 1;
+            let text = format!("version {} {}", model.count, MARKS[mark]);
+            world.receive(PROFILES[which], &text);
+            model
+                .received
+                .entry(PROFILES[which])
+                .or_default()
+                .push(text);
+        }
+        Event::Again(which) => {
+            let all = model.received.entry(PROFILES[which]).or_default();
+            if let Some(text) = all.iter().rev().nth(1).cloned() {
+                all.push(text.clone());
+                world.receive(PROFILES[which], &text);
+            }
+        }
+        Event::Actions(count) => {
+            for _ in 0..count {
+                world.step();
+            }
+        }
+        Event::Death(share) => world.die_during_next(share),
+        Event::Quiet => world.run(),
+        Event::Wait(seconds) => {
+            world.run();
+            world.advance(Duration::from_secs(seconds));
+            world.event(super::super::Event::Tick);
+        }
+        Event::Answer(web, step, kind) => {
+            let name = if web { "web" } else { "app" };
+            let verdict = match kind {
+                0 => super::world::perhaps(),
+                1 => super::world::no(),
+                2 => Verdict::NotRunning("inactive".to_owned()),
+                _ => Verdict::Accepted,
+            };
+            let answer = Answer {
+                verdict,
+                ended: kind == 3,
+            };
+            world.says_exactly(name, STEPS[step], answer);
+        }
+        Event::Unwritable(which) => {
+            world.unwritable.insert(path(TARGETS[which].0));
+        }
+        Event::Writable => world.unwritable.clear(),
+        Event::Full => world.full += 1,
+        Event::SwapBreaks(count) => world.swap_breaks.push_back(count),
+        Event::BackBreaks => world.back_breaks += 1,
+        Event::Panic(which) => {
+            let steps = [
+                "plan", "stage", "baseline", "swap", "check", "notify", "probe", "put back",
+                "commit",
+            ];
+            world.panics.push(steps[which]);
+        }
+        Event::Drift(which) => {
+            let file = world.file(TARGETS[which].0);
+            if file.is_file() {
+                // As an editor does it: another file takes the place.
+                let other = file.with_extension("other");
+                std::fs::File::create(&other).unwrap();
+                std::os::unix::fs::symlink("x", file.with_extension("x")).unwrap_or_default();
+                let _ = std::fs::remove_file(file.with_extension("x"));
+                rustix::fs::rename(&other, &file).unwrap();
+            }
+        }
+        Event::Gone(which) => {
+            let _ = std::fs::remove_file(world.file(TARGETS[which].0));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_ends_in_whole_files_and_services_that_know_them(
+        events in proptest::collection::vec(event(), 1..60)
+    ) {
+        let mut world = world();
+        let mut model = Model::default();
+        world.event(super::super::Event::Tick);
+        for event in &events {
+            happen(&mut world, &mut model, event);
+        }
+        // From here on nothing is in the way any more; a restart looks at everything.
+        world.forget_script();
+        world.settle();
+        world.restart();
+        world.settle();
+        world.hold_promises();
+        for (target, profile) in TARGETS {
+            let disk = world.disk(&path(target));
+            if let Some(digest) = disk {
+                prop_assert!(model.digests(profile).contains(&digest), "{} is no version", target);
+            }
+            let text = world.reads(target);
+            prop_assert!(!text.contains("web:") && !text.contains("staged:") || !text.contains(":no") || target == "/c",
+                "{} holds what was refused: {}", target, text);
+            if model.newest_is_good() && world.ledger.quarantine.is_empty() {
+                let newest = model.digests(profile).last().copied();
+                prop_assert_eq!(disk, newest, "{} is not the newest", target);
+            }
+        }
+        for profile in PROFILES {
+            let accepted = world.ledger.accepted.get(&id(profile)).map(|version| version.digest);
+            for (target, _) in TARGETS.iter().filter(|(_, from)| *from == profile) {
+                let disk = world.disk(&path(target));
+                prop_assert_eq!(disk, accepted, "{} is made from what is accepted", target);
+            }
+        }
+    }
+}
