@@ -130,7 +130,8 @@ pub struct World {
     pub said: Vec<Outcome>,
     /// What lay there when the service was told last.
     pub told: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
-    swapped: Vec<Placement>,
+    /// What a swap has put in place and nobody has touched since.
+    pub swapped: Vec<Placement>,
     pub asked_about: Vec<(Step, Timestamp)>,
 }
 
@@ -591,11 +592,11 @@ impl World {
             .map(|one| (&one.target, one.digest))
             .collect();
         for entry in &self.ledger.quarantine {
+            let services = self.component.dependents(entry.outcome.keys());
+            let mut outcomes = entry.outcome.iter();
             assert!(
-                !entry
-                    .outcome
-                    .iter()
-                    .all(|(path, digest)| outcome.get(path) == Some(digest)),
+                self.component.definition(&services) != entry.services
+                    || !outcomes.all(|(path, digest)| outcome.get(path) == Some(digest)),
                 "a quarantined outcome is installed again"
             );
         }
