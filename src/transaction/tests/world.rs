@@ -132,6 +132,8 @@ pub struct World {
     pub told: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
     /// What a swap has put in place and nobody has touched since.
     pub swapped: Vec<Placement>,
+    /// What somebody else has touched.
+    pub drifted: BTreeSet<TargetPath>,
     pub asked_about: Vec<(Step, Timestamp)>,
 }
 
@@ -201,6 +203,7 @@ impl World {
             said: Vec::new(),
             told: BTreeMap::new(),
             swapped: Vec::new(),
+            drifted: BTreeSet::new(),
             asked_about: Vec::new(),
         }
     }
@@ -696,6 +699,11 @@ impl World {
         self.ledger.refusals.get(&id(profile))
     }
 
+    /// Somebody else changed it, and what belongs there was refused when it was to be restored.
+    pub fn stays_drifted(&self, path: &TargetPath) -> bool {
+        self.drifted.contains(path) && self.machine.waiting().contains_key(path)
+    }
+
     /// What must be true whenever nothing is under way.
     pub fn hold_promises(&self) {
         let known = self.component.state(self.machine.state());
@@ -730,6 +738,9 @@ impl World {
             assert!(named.contains(&name), "`{name}` is left behind");
         }
         for path in self.component.targets.keys() {
+            if self.stays_drifted(path) {
+                continue;
+            }
             let row = self.ledger.installed.get(path).map(|row| row.digest);
             assert_eq!(row, self.disk(path), "the row of `{path}`");
         }
@@ -741,6 +752,9 @@ impl World {
             .filter(|name| !pending.contains(*name))
         {
             for path in self.component.dependencies(name) {
+                if self.stays_drifted(&path) {
+                    continue;
+                }
                 let told = self
                     .told
                     .get(name)
