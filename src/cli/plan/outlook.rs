@@ -77,6 +77,7 @@ impl Outlook {
                 },
                 forced: &BTreeMap::new(),
                 barred: &BTreeMap::new(),
+                resumed: &BTreeMap::new(),
                 turned_down: &BTreeMap::new(),
                 now,
             }
