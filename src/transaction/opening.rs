@@ -104,13 +104,14 @@ impl Machine {
                 bytes: foreign.bytes.clone(),
             })
         }));
+        let placed: BTreeSet<&TargetPath> = intent
+            .placements
+            .iter()
+            .map(|placement| &placement.target)
+            .collect();
         for service in &services {
             for target in self.component.dependencies(service) {
-                if intent
-                    .placements
-                    .iter()
-                    .any(|placement| placement.target == target)
-                {
+                if placed.contains(&target) {
                     let service = service.clone();
                     recorded.push(Change::Acknowledged {
                         service,
@@ -136,6 +137,18 @@ impl Machine {
                 superseded.extend(old.placements.iter().cloned());
             }
         }
+        // What was staged before an interruption was staged anew: nobody names the old files any more.
+        let staged: BTreeSet<&str> = intent
+            .placements
+            .iter()
+            .map(|placement| placement.staged.as_str())
+            .collect();
+        let placed = resumes.iter().flat_map(|old| &old.placements);
+        let restaged = placed.filter(|old| !staged.contains(old.staged.as_str()));
+        superseded.extend(restaged.map(|old| Placement {
+            kept: Kept::Absent,
+            ..old.clone()
+        }));
         recorded.push(Change::Intent(intent.clone()));
         let leftover = known
             .values()
