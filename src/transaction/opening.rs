@@ -137,18 +137,6 @@ impl Machine {
                 superseded.extend(old.placements.iter().cloned());
             }
         }
-        // What was staged before an interruption was staged anew: nobody names the old files any more.
-        let staged: BTreeSet<&str> = intent
-            .placements
-            .iter()
-            .map(|placement| placement.staged.as_str())
-            .collect();
-        let placed = resumes.iter().flat_map(|old| &old.placements);
-        let restaged = placed.filter(|old| !staged.contains(old.staged.as_str()));
-        superseded.extend(restaged.map(|old| Placement {
-            kept: Kept::Absent,
-            ..old.clone()
-        }));
         recorded.push(Change::Intent(intent.clone()));
         let leftover = known
             .values()

@@ -16,12 +16,14 @@
 
 mod check;
 mod command_line;
+mod crash;
 mod documents;
 mod double;
 mod fetch;
 mod fetch_from_serve;
-mod plan;
 mod layers;
+mod nginx;
+mod plan;
 mod quickstart;
 mod run;
 mod server;

@@ -1,0 +1,570 @@
+//! SIGKILL in the middle of things: whatever the instant, files are whole and services learn of what stands.
+//!
+//! One transaction over three targets (one with an owner, a mode and an attribute of its own; one that is new; a plain
+//! one) and two services. strace kills `once` as it enters a system call; a restart without strace must put things right.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+
+use crate::skip::skip;
+use crate::world::{Server, World, metadata, wait_for};
+
+const CHECK: &str = include_str!("../fixtures/crash/check");
+const TELL: &str = include_str!("../fixtures/crash/tell");
+const MURDER: &str = include_str!("../fixtures/crash/murder");
+
+/// Most of a run is waiting for an interval to pass.
+const SIDE_BY_SIDE: usize = 6;
+/// Commits may be joined, so the number of a ledger's system call is a good guess, not a fact.
+const TRIES: usize = 5;
+
+const TARGETS: [&str; 3] = ["/etc/one/a.conf", "/etc/two/b.conf", "/etc/three/c.conf"];
+
+/// What becomes of the second version when nobody dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is installed.
+    Stays,
+    /// The check refuses it: files go back, nobody was told.
+    Refused,
+    /// A service turns it down when it is told: files go back, both are told again.
+    TurnedDown,
+}
+
+use Fate::{Refused, Stays, TurnedDown};
+
+impl Fate {
+    const ALL: [Fate; 3] = [Stays, Refused, TurnedDown];
+
+    fn version(self) -> &'static str {
+        match self {
+            Stays => "v2",
+            Refused => "bad-v2",
+            TurnedDown => "worse-v2",
+        }
+    }
+}
+
+/// Where the agent dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Point {
+    /// At the entry of the first call of this name with this path below `etc/`; without a path, the first of any.
+    Call(&'static str, &'static str),
+    /// At the entry of a call of this name with the ledger's log: the last one before the first link is 0.
+    Ledger(&'static str, isize),
+    /// While this program that the agent has started runs.
+    Program(&'static str),
+}
+
+use Point::{Call, Ledger, Program};
+
+/// What stands when the agent is dead: that it died where it should. The versions of the three targets, `-` for none; the
+/// least and the greatest number of staged names, which may depend on who was faster, and of kept names.
+#[derive(Clone, Copy, Debug)]
+struct Stand(&'static str, (usize, usize), (usize, usize));
+
+const OLD: &str = "v1 - v1";
+const NEW: &str = "new new new";
+
+/// The table. Targets are linked and renamed in the order of their paths: one, three, two.
+#[rustfmt::skip]
+const POINTS: &[(Fate, Point, Stand)] = &[
+    // staging: side by side, so what the others have done is open
+    (Stays, Call("mkdirat", "two"), Stand(OLD, (0, 3), (0, 0))),
+    (Stays, Call("openat", "one/.appconfigd"), Stand(OLD, (0, 3), (0, 0))),
+    (Stays, Call("fchmod", ""), Stand(OLD, (1, 3), (0, 0))),
+    // the intent: in the middle of its pages, and before they are durable
+    (Stays, Ledger("pwrite64", -2), Stand(OLD, (3, 3), (0, 0))),
+    (Stays, Ledger("fsync", 0), Stand(OLD, (3, 3), (0, 0))),
+    // keeping what is there
+    (Stays, Call("linkat", "one"), Stand(OLD, (3, 3), (0, 0))),
+    (Stays, Call("fsync", "one/.appconfigd"), Stand(OLD, (3, 3), (1, 1))),
+    (Stays, Call("linkat", "three"), Stand(OLD, (3, 3), (1, 1))),
+    // the swap
+    (Stays, Call("renameat", "one"), Stand(OLD, (3, 3), (2, 2))),
+    (Stays, Call("renameat", "three"), Stand("new - v1", (2, 2), (2, 2))),
+    (Stays, Call("renameat", "two"), Stand("new - new", (1, 1), (2, 2))),
+    (Stays, Call("fsync", "two"), Stand(NEW, (0, 0), (2, 2))),
+    // check and notifications
+    (Stays, Program("check"), Stand(NEW, (0, 0), (2, 2))),
+    (Stays, Program("one"), Stand(NEW, (0, 0), (2, 2))),
+    (Stays, Program("two"), Stand(NEW, (0, 0), (2, 2))),
+    // the end: not yet durable, and while the kept names go
+    (Stays, Ledger("fsync", 1), Stand(NEW, (0, 0), (2, 2))),
+    (Stays, Call("unlinkat", "one/.appconfigd"), Stand(NEW, (0, 0), (2, 2))),
+    (Stays, Call("unlinkat", "three/.appconfigd"), Stand(NEW, (0, 0), (1, 1))),
+    (Stays, Call("unlinkat", "three"), Stand(NEW, (0, 0), (0, 0))),
+    // going back after the check
+    (Refused, Call("renameat", "three"), Stand("new - v1", (2, 2), (2, 2))),
+    (Refused, Program("check"), Stand(NEW, (0, 0), (2, 2))),
+    (Refused, Ledger("fsync", 1), Stand(NEW, (0, 0), (2, 2))),
+    (Refused, Call("unlinkat", "one/.appconfigd"), Stand("v1 new new", (0, 0), (1, 1))),
+    (Refused, Call("unlinkat", "two"), Stand("v1 new v1", (0, 0), (0, 0))),
+    (Refused, Ledger("fsync", 2), Stand(OLD, (0, 0), (0, 0))),
+    // going back after a notification
+    (TurnedDown, Program("one"), Stand(NEW, (0, 0), (2, 2))),
+    (TurnedDown, Ledger("fsync", 1), Stand(NEW, (0, 0), (2, 2))),
+    (TurnedDown, Call("unlinkat", "one/.appconfigd"), Stand("v1 new new", (0, 0), (1, 1))),
+    (TurnedDown, Ledger("fsync", 2), Stand(OLD, (0, 0), (0, 0))),
+];
+
+/// Killed, taken up again, and killed once more.
+#[rustfmt::skip]
+const TWICE: &[(Fate, Point, Point, Stand)] = &[
+    (Stays, Call("renameat", "three"), Call("renameat", "one"), Stand("new - v1", (0, 3), (2, 2))),
+    (Stays, Call("renameat", "two"), Call("renameat", "two"), Stand("new - new", (0, 3), (2, 2))),
+    (Stays, Program("two"), Program("one"), Stand(NEW, (0, 3), (2, 2))),
+    (Refused, Call("unlinkat", "one/.appconfigd"), Call("renameat", "three"), Stand("v1 new new", (0, 0), (1, 1))),
+    (TurnedDown, Call("unlinkat", "one/.appconfigd"), Call("unlinkat", "three/.appconfigd"), Stand("v1 new v1", (0, 0), (0, 0))),
+];
+
+/// The number of the ledger's last call of a name before the first link, as it was recorded for one fate.
+#[derive(Clone, Copy)]
+struct Recorded {
+    fate: Fate,
+    pwrite64: usize,
+    fsync: usize,
+}
+
+/// One run of the table.
+#[derive(Clone, Copy)]
+struct Run {
+    fate: Fate,
+    points: [Option<Point>; 2],
+    stand: Stand,
+    server_up: bool,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let up = if self.server_up { "up" } else { "down" };
+        let points: Vec<_> = self.points.iter().flatten().collect();
+        write!(f, "{:?} {points:?}, server {up} afterwards", self.fate)
+    }
+}
+
+#[test]
+fn a_kill_at_any_point_leaves_whole_files_and_no_service_uninformed() {
+    let straced = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "true"])
+        .stderr(Stdio::null())
+        .status();
+    if !straced.is_ok_and(|status| status.success()) {
+        return skip("strace is not installed, or may not trace here");
+    }
+    if !geteuid().is_root() {
+        skip("not root: the owner that is kept is our own");
+    }
+    let recorded: Vec<Recorded> = Fate::ALL.into_iter().map(record).collect();
+    let once = POINTS.iter().map(|(fate, point, stand)| Run {
+        fate: *fate,
+        points: [Some(*point), None],
+        stand: *stand,
+        server_up: true,
+    });
+    let twice = TWICE.iter().map(|(fate, first, second, stand)| Run {
+        fate: *fate,
+        points: [Some(*first), Some(*second)],
+        stand: *stand,
+        server_up: true,
+    });
+    let up: Vec<Run> = once.chain(twice).collect();
+    let down = up.iter().map(|run| Run {
+        server_up: false,
+        ..*run
+    });
+    let runs: Mutex<VecDeque<Run>> = Mutex::new(up.iter().copied().chain(down).collect());
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                while let Some(run) = { runs.lock().unwrap().pop_front() } {
+                    let done = catch_unwind(AssertUnwindSafe(|| crash(run, &recorded)));
+                    if done.is_err() {
+                        failed.lock().unwrap().push(run.to_string());
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// A world in which version one stands and the second version waits to be polled.
+fn world_of(fate: Fate) -> (World, Server) {
+    let world = World::new();
+    for (name, text) in [("check", CHECK), ("tell", TELL)] {
+        let path = world.write(name, text);
+        fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    world.deploy("shop/prod/app.txt", "v1\n");
+    let server = Server::start(&world);
+    write_settings(&world, &server, "", "");
+    world.output(&["once"]);
+    assert_eq!(versions(&world), OLD, "{}", world.log());
+    let special = world.target(TARGETS[0]);
+    if geteuid().is_root() {
+        chown(&special, Some(1234), Some(2345)).unwrap();
+    }
+    fs::set_permissions(&special, PermissionsExt::from_mode(0o604)).unwrap();
+
+    // The second version also feeds a target that is not there yet.
+    let version = format!("{}\n", fate.version());
+    world.deploy("shop/prod/app.txt", &version);
+    world.deploy("shop/prod/extra.txt", &version);
+    let target = "  /etc/two/b.conf: {from: extra, notify: [one, two]}\n";
+    write_settings(&world, &server, "  extra:\n", target);
+    wait_until_due(&world);
+    (world, server)
+}
+
+fn write_settings(world: &World, server: &Server, profile: &str, target: &str) {
+    let commands = world.path("");
+    let commands = commands.to_str().unwrap();
+    world.settings(
+        server,
+        &format!(
+            "profiles:
+  app:
+{profile}targets:
+  /etc/one/a.conf: {{from: app, notify: one}}
+  /etc/three/c.conf: {{from: app, notify: two}}
+{target}services:
+  one:
+    check: [{commands}check]
+    command: [{commands}tell, one, root/etc/one/a.conf, root/etc/two/b.conf]
+  two:
+    command: [{commands}tell, two, root/etc/two/b.conf, root/etc/three/c.conf]
+"
+        ),
+    );
+}
+
+/// Waits until `app` may be polled: both profiles are then polled in one tick.
+fn wait_until_due(world: &World) {
+    let status = world.status().unwrap();
+    let next = status["profiles"]["app"]["next_poll"].as_str().unwrap();
+    let next: jiff::Timestamp = next.parse().unwrap();
+    wait_for("the interval passes", || {
+        (jiff::Timestamp::now() > next).then_some(())
+    });
+}
+
+/// `once` under strace.
+fn strace(world: &World, arguments: &[String]) -> Option<i32> {
+    let inner = world.command(&["once", "--log-level", "debug"]);
+    let mut command = Command::new("strace");
+    command
+        // not with --seccomp-bpf: strace 6.1 then leaves injections out where -P passes over a call
+        .args(["-f", "-q", "-y", "-o"])
+        .arg(world.path("trace"))
+        .args(arguments)
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(world.path(""))
+        .env_clear();
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    world.run_by(command).wait()
+}
+
+/// Counts the ledger's calls before the first link of an undisturbed transaction.
+fn record(fate: Fate) -> Recorded {
+    let (world, _server) = world_of(fate);
+    strace(
+        &world,
+        &["-e".to_owned(), "trace=linkat,fsync,pwrite64".to_owned()],
+    );
+    let trace = world.read("trace").unwrap();
+    let before = trace.lines().take_while(|line| !line.contains("linkat("));
+    let before: Vec<&str> = before
+        .filter(|line| line.contains("ledger.db-wal>"))
+        .collect();
+    let count = |call: &str| before.iter().filter(|line| line.contains(call)).count();
+    let recorded = Recorded {
+        fate,
+        pwrite64: count(" pwrite64("),
+        fsync: count(" fsync("),
+    };
+    assert!(trace.contains("linkat(") && recorded.fsync > 0, "{trace}");
+    recorded
+}
+
+/// Kills the agent there; says whether it was killed.
+fn kill_at(world: &World, fate: Fate, point: Point, recorded: &[Recorded]) -> bool {
+    let (call, path, when) = match point {
+        Program(name) => {
+            world.write(&format!("kill-{name}"), "");
+            let mut once = world.run_by(world.command(&["once", "--log-level", "debug"]));
+            return once.wait().is_none() && !world.path(&format!("kill-{name}")).exists();
+        }
+        Call(call, "") => (call, None, 1),
+        Call(call, path) => (call, Some(world.target("/etc").join(path)), 1),
+        Ledger(call, offset) => {
+            let recorded = recorded
+                .iter()
+                .find(|recorded| recorded.fate == fate)
+                .unwrap();
+            let last = match call {
+                "fsync" => recorded.fsync,
+                _ => recorded.pwrite64,
+            };
+            let path = world.target("/var/lib/appconfigd/ledger.db-wal");
+            (call, Some(path), last.strict_add_signed(offset))
+        }
+    };
+    let mut arguments = vec![
+        "-e".to_owned(),
+        format!("trace={call}"),
+        "-e".to_owned(),
+        format!("inject={call}:signal=KILL:when={when}"),
+    ];
+    if let Some(path) = path {
+        arguments.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
+    }
+    let _ = fs::remove_file(world.path("trace"));
+    let code = strace(world, &arguments);
+    let trace = world.read("trace").unwrap_or_default();
+    // The thread that was killed made this call last.
+    let killed = trace
+        .lines()
+        .filter(|line| line.contains("killed by SIGKILL"));
+    let killed = killed.filter_map(|line| line.split(' ').next());
+    let mut last = killed.filter_map(|thread| {
+        let own = |line: &&str| line.split(' ').next() == Some(thread) && line.contains('(');
+        trace.lines().rfind(own)
+    });
+    code.is_none() && last.any(|line| line.contains(&format!("{call}(")))
+}
+
+fn crash(run: Run, recorded: &[Recorded]) {
+    let mut seen = Vec::new();
+    for _ in 0..TRIES {
+        let (world, server) = world_of(run.fate);
+        let points = run.points.iter().flatten();
+        let mut hit = true;
+        for point in points {
+            hit = kill_at(&world, run.fate, *point, recorded);
+            whole(&world, run.fate);
+            if !hit {
+                break;
+            }
+        }
+        let stand = (
+            versions_by_age(&world, run.fate),
+            names(&world, "new-"),
+            names(&world, "old-"),
+        );
+        let Stand(wanted, staged, kept) = run.stand;
+        let within = |(least, greatest), number| least <= number && number <= greatest;
+        hit &= stand.0 == wanted && within(staged, stand.1) && within(kept, stand.2);
+        if hit {
+            return recover(run, &world, server);
+        }
+        seen.push((stand, world.read("trace")));
+    }
+    panic!("{run}: not hit; {seen:#?}");
+}
+
+/// After the crash: things are put right, with or without the source; then the next version goes through.
+fn recover(run: Run, world: &World, server: Server) {
+    let address = server.address().to_owned();
+    let server = if run.server_up {
+        Some(server)
+    } else {
+        server.stop();
+        None
+    };
+    let daemon = world.run();
+    let wanted = match run.fate {
+        Stays => format!("{0} {0} {0}", run.fate.version()),
+        Refused | TurnedDown => OLD.to_owned(),
+    };
+    settled(world, &run, &wanted);
+    if run.fate != Stays {
+        let status = world.wait_for_status("/profiles/app/state", &json!("quarantined"));
+        let reason = &status["profiles"]["app"]["reason"];
+        assert!(
+            reason
+                .as_str()
+                .is_some_and(|text| text.contains("this version is")),
+            "{run}: {reason}"
+        );
+    }
+    settled(world, &run, &wanted);
+
+    let _server = server.unwrap_or_else(|| Server::listen(world, &address));
+    world.deploy("shop/prod/app.txt", "v3\n");
+    world.deploy("shop/prod/extra.txt", "v3\n");
+    settled(world, &run, "v3 v3 v3");
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(daemon.stop(), Some(0), "{run}");
+    assert_eq!(own(world), Vec::<PathBuf>::new(), "{run}");
+}
+
+/// Waits until the targets have these versions, every service has seen them, and nothing of ours is left.
+fn settled(world: &World, run: &Run, wanted: &str) {
+    let words: Vec<&str> = wanted.split(' ').collect();
+    let seen = |targets: [usize; 2]| {
+        let seen = targets.map(|target| words[target]);
+        let seen: Vec<&str> = seen.into_iter().filter(|word| *word != "-").collect();
+        seen.join(" ")
+    };
+    let last = |name: &str| {
+        let log = world.read(name).unwrap_or_default();
+        log.lines().last().unwrap_or_default().trim().to_owned()
+    };
+    let wanted = (wanted.to_owned(), seen([0, 1]), seen([1, 2]), 0, 0);
+    let stands = || {
+        (
+            versions(world),
+            last("one.log"),
+            last("two.log"),
+            names(world, "new-"),
+            names(world, "old-"),
+        )
+    };
+    let what = format!("{run}: {wanted:?}");
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        wait_for(&what, || (stands() == wanted).then_some(()));
+        wait_for("both services are settled", || {
+            let status = world.status()?;
+            let state = |name: &str| status["services"][name]["state"].clone();
+            // A service that turned a version down took the old one.
+            let told = json!("acknowledged");
+            (state("one") == told && state("two") == told).then_some(())
+        });
+    }));
+    assert!(
+        done.is_ok(),
+        "{what}; there is {:?}, status {:#}; log:\n{}",
+        stands(),
+        world.status().unwrap_or(Value::Null),
+        world.log()
+    );
+    whole(world, run.fate);
+}
+
+/// Every target is one complete version with the right owner and mode.
+fn whole(world: &World, fate: Fate) {
+    let known = ["v1", fate.version(), "v3", "-"];
+    for word in versions(world).split(' ') {
+        assert!(known.contains(&word), "torn: {:?}", versions(world));
+    }
+    let us = geteuid().as_raw();
+    let group = nix::unistd::getegid().as_raw();
+    for target in TARGETS {
+        let path = world.target(target);
+        if !path.exists() {
+            continue;
+        }
+        let wanted = match target {
+            "/etc/one/a.conf" if us == 0 => (1234, 2345, 0o604),
+            "/etc/one/a.conf" => (us, group, 0o604),
+            _ => (us, group, 0o644),
+        };
+        assert_eq!(metadata(&path), wanted, "{target}");
+    }
+}
+
+/// The first line of each target, `-` where there is none.
+fn versions(world: &World) -> String {
+    let version = |target: &str| match fs::read_to_string(world.target(target)) {
+        Ok(text) if text.ends_with('\n') => text.trim_end().to_owned(),
+        Ok(text) => format!("{text:?}"),
+        Err(_) => "-".to_owned(),
+    };
+    TARGETS.map(version).join(" ")
+}
+
+fn versions_by_age(world: &World, fate: Fate) -> String {
+    versions(world).replace(fate.version(), "new")
+}
+
+/// How many names in `.appconfigd/` begin so.
+fn names(world: &World, prefix: &str) -> usize {
+    let directories = own(world).into_iter();
+    let names = directories
+        .filter_map(|path| fs::read_dir(path).ok())
+        .flatten();
+    let names = names.filter_map(Result::ok);
+    names
+        .filter(|entry| entry.file_name().to_str().unwrap().starts_with(prefix))
+        .count()
+}
+
+/// The directories of ours that are there.
+fn own(world: &World) -> Vec<PathBuf> {
+    let parents = TARGETS.map(|target| world.target(target));
+    let parents = parents.iter().filter_map(|path| path.parent());
+    let own = parents.map(|path: &Path| path.join(".appconfigd"));
+    own.filter(|path| path.exists()).collect()
+}
+
+#[test]
+fn a_version_that_kills_the_agent_three_times_goes_back_and_stays_away() {
+    let world = World::new();
+    let murder = world.write("murder", MURDER);
+    fs::set_permissions(&murder, PermissionsExt::from_mode(0o755)).unwrap();
+    world.deploy("shop/prod/app.txt", "v1\n");
+    let server = Server::start(&world);
+    world.settings(
+        &server,
+        &format!(
+            "profiles:\n  app:\ntargets:\n  /etc/app.conf: {{from: app, notify: {{command: [{}]}}}}\n",
+            murder.display()
+        ),
+    );
+    let mut daemon = world.run();
+    wait_for("v1 is told", || {
+        (world.read("told")? == "v1\n").then_some(())
+    });
+
+    world.deploy("shop/prod/app.txt", "deadly\n");
+    for attempt in 1..=3 {
+        assert_eq!(daemon.wait(), None, "attempt {attempt} is killed");
+        assert_eq!(world.read("root/etc/app.conf").unwrap(), "deadly\n");
+        daemon = world.run();
+    }
+    let told = "v1\nkilled\nkilled\nkilled\nv1\n";
+    wait_for("the old version is told again", || {
+        (world.read("told")? == told).then_some(())
+    });
+    assert_eq!(world.read("root/etc/app.conf").unwrap(), "v1\n");
+    let status = world.wait_for_status("/profiles/app/state", &json!("quarantined"));
+    let reason = status["profiles"]["app"]["reason"].as_str().unwrap();
+    assert!(reason.contains("interrupted three times"), "{reason}");
+
+    // it stays away, across restarts and polls
+    for _ in 0..2 {
+        assert_eq!(daemon.stop(), Some(0));
+        let polls = server.count("shop/prod/app", "get");
+        daemon = world.run();
+        wait_for("two more polls", || {
+            (server.count("shop/prod/app", "get") >= polls + 2).then_some(())
+        });
+        world.wait_for_status("/profiles/app/state", &json!("quarantined"));
+        assert_eq!(world.read("root/etc/app.conf").unwrap(), "v1\n");
+    }
+    assert_eq!(world.read("told").unwrap(), told);
+
+    world.deploy("shop/prod/app.txt", "v3\n");
+    world.wait_for_target("/etc/app.conf", "v3\n");
+    wait_for("v3 is told", || {
+        (world.read("told")? == format!("{told}v3\n")).then_some(())
+    });
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(daemon.stop(), Some(0));
+    assert!(!world.target("/etc/.appconfigd").exists());
+}
