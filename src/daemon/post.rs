@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::install::Installer;
-use crate::ledger::State;
-use crate::settings::{ProfileName, Settings};
+use crate::ledger::{Direction, State};
+use crate::settings::{ProfileName, Settings, TargetPath};
 use crate::source::{Fault, Source};
 
 use super::Daemon;
@@ -154,7 +154,13 @@ async fn look(
         .unwrap_or(without_queues)
 }
 
+/// Where the machine says that files stand, those of a transaction that is open forwards do too: its notifications may
+/// wait for READY, so READY must not wait for its end.
 fn required_stand(view: &QueueView) -> bool {
+    let intents = view.state.intents.values();
+    let open: Vec<_> = intents
+        .filter(|intent| intent.direction == Direction::Forward)
+        .collect();
     let required = view
         .component
         .profiles
@@ -163,7 +169,15 @@ fn required_stand(view: &QueueView) -> bool {
     let mut identities = required.map(|(_, identity)| identity);
     identities.all(|identity| {
         let fed = view.component.fed_by(&BTreeSet::from([identity.clone()]));
-        let installed = |path| view.state.installed.contains_key(path);
-        view.state.accepted.contains_key(identity) || (!fed.is_empty() && fed.iter().all(installed))
+        let installed = |path: &TargetPath| {
+            let mut placements = open.iter().flat_map(|intent| &intent.placements);
+            view.state.installed.contains_key(path)
+                || placements.any(|placement| placement.target == *path)
+        };
+        view.state.accepted.contains_key(identity)
+            || open
+                .iter()
+                .any(|intent| intent.profiles.contains_key(identity))
+            || (!fed.is_empty() && fed.iter().all(installed))
     })
 }
