@@ -30,4 +30,5 @@ mod server;
 mod skip;
 mod source;
 mod sources;
+mod units;
 mod world;
