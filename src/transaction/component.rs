@@ -103,6 +103,27 @@ impl Component {
         components.into_values().collect()
     }
 
+    /// The same with the intents that name one of its targets now.
+    pub fn with_intents(&self, intents: &BTreeMap<u64, Intent>) -> Component {
+        let ours = |intent: &Intent| {
+            let mut placed = intent.placements.iter();
+            placed.any(|placement| self.targets.contains_key(&placement.target))
+        };
+        let known = self.intents.iter().filter(|id| intents.contains_key(id));
+        let named = intents.iter().filter(|(_, intent)| ours(intent));
+        Component {
+            intents: known.chain(named.map(|(id, _)| id)).copied().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// It works on the same profiles, targets and services, as they are declared. Intents come and go as it works.
+    pub fn is_same_work(&self, other: &Component) -> bool {
+        self.profiles == other.profiles
+            && self.targets == other.targets
+            && self.services == other.services
+    }
+
     pub fn identity(&self, profile: &ProfileName) -> Option<&Identity> {
         self.profiles.get(profile).map(|(_, identity)| identity)
     }
