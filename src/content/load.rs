@@ -10,9 +10,12 @@ use crate::content::template::Template;
 use crate::protocol::Digest;
 use crate::settings::{Render, Settings};
 
+/// Per schema or template that the settings name: a digest of its bytes and of all that it includes.
+pub(super) type Marks = BTreeMap<PathBuf, Digest>;
+
 pub(super) fn schemas(
     settings: &Settings,
-    read: &mut BTreeMap<PathBuf, Vec<u8>>,
+    marks: &mut Marks,
     errors: &mut Vec<LoadError>,
 ) -> BTreeMap<PathBuf, Schema> {
     let mut seen: BTreeMap<PathBuf, Option<Schema>> = BTreeMap::new();
@@ -26,9 +29,8 @@ pub(super) fn schemas(
         let schema = file::read(file)
             .map_err(|message| (None, message))
             .and_then(|bytes| {
-                let schema = Schema::load(file, &bytes);
-                read.insert(file.clone(), bytes);
-                schema
+                marks.insert(file.clone(), Digest::of(&bytes));
+                Schema::load(file, &bytes)
             });
         let schema = schema.map_err(|(at, message)| {
             errors.push(LoadError {
@@ -48,7 +50,7 @@ pub(super) fn schemas(
 
 pub(super) fn templates(
     settings: &Settings,
-    read: &mut BTreeMap<PathBuf, Vec<u8>>,
+    marks: &mut Marks,
     errors: &mut Vec<LoadError>,
 ) -> BTreeMap<PathBuf, Template> {
     let mut seen: BTreeMap<PathBuf, Option<Template>> = BTreeMap::new();
@@ -60,7 +62,10 @@ pub(super) fn templates(
             continue;
         }
         let what = format!("template of target `{}`", target.path);
-        let template = Template::load(&what, file, read).map_err(|faults| errors.extend(faults));
+        let mut read = BTreeMap::new();
+        let template =
+            Template::load(&what, file, &mut read).map_err(|faults| errors.extend(faults));
+        marks.insert(file.clone(), mark(&read));
         seen.insert(file.clone(), template.ok());
     }
     let loaded = seen.into_iter();
@@ -70,7 +75,7 @@ pub(super) fn templates(
 }
 
 /// One digest over names and bytes, each with its length before it.
-pub(super) fn fingerprint(read: &BTreeMap<PathBuf, Vec<u8>>) -> Digest {
+fn mark(read: &BTreeMap<PathBuf, Vec<u8>>) -> Digest {
     let mut all = Vec::new();
     for (file, bytes) in read {
         let file = file.as_os_str().as_encoded_bytes();

@@ -13,7 +13,7 @@ mod tests;
 mod write;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use crate::content::template::Template;
 pub struct Content {
     schemas: BTreeMap<PathBuf, Schema>,
     templates: BTreeMap<PathBuf, Template>,
-    fingerprint: Digest,
+    marks: load::Marks,
 }
 
 /// A schema or template that does not load: which setting names it, where, why.
@@ -63,24 +63,36 @@ pub struct Input<'a> {
 impl Content {
     /// Reads and compiles every schema and template that the settings name, each file once. All that is wrong, in one go.
     pub fn load(settings: &Settings) -> Result<Content, Vec<LoadError>> {
-        let mut read = BTreeMap::new();
+        let mut marks = BTreeMap::new();
         let mut errors = Vec::new();
-        let schemas = load::schemas(settings, &mut read, &mut errors);
-        let templates = load::templates(settings, &mut read, &mut errors);
+        let schemas = load::schemas(settings, &mut marks, &mut errors);
+        let templates = load::templates(settings, &mut marks, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
         Ok(Content {
             schemas,
             templates,
-            fingerprint: load::fingerprint(&read),
+            marks,
         })
     }
 
-    /// Changes whenever the file of a schema or template has other bytes, those that a template includes among them: with
-    /// it and the settings it is known whether an old judgement still holds.
-    pub fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    /// Changes whenever a schema or template that these profiles and targets name has other bytes, those that a template
+    /// includes among them: with it and their settings it is known whether old judgements still hold.
+    pub fn fingerprint<'a>(
+        &self,
+        profiles: impl Iterator<Item = &'a Profile>,
+        targets: impl Iterator<Item = &'a Target>,
+    ) -> Digest {
+        let schemas = profiles.filter_map(|profile| profile.validate.schema.as_ref());
+        let templates = targets.filter_map(|target| match &target.render {
+            Render::Template { file, .. } => Some(file),
+            Render::Verbatim | Render::Merge { .. } => None,
+        });
+        let named: BTreeSet<&PathBuf> = schemas.chain(templates).collect();
+        let marks = named.into_iter().filter_map(|file| self.marks.get(file));
+        let all: Vec<u8> = marks.flat_map(|mark| *mark.as_bytes()).collect();
+        Digest::of(&all)
     }
 
     /// The profile's own `validate`. `accepted_size`: bytes of the accepted configuration, for `max_shrink`.
