@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::screen::err;
-use super::start::{daemon, directories, exit_of, runtime, silent};
+use super::start::{Place, exit_of, runtime, silent};
 use super::status::print;
 use super::{Exit, Globals};
-use crate::settings::{ProfileName, Settings, parse_duration};
+use crate::settings::{ProfileName, parse_duration};
 
 /// Polls what is due now, waits for the transactions, and ends as `once` does
 #[derive(clap::Args, Debug)]
@@ -22,46 +22,38 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        let settings = match globals.read_settings() {
-            Ok(settings) => settings,
-            Err(exit) => return exit,
-        };
-        let names: BTreeSet<ProfileName> = self
-            .profiles
-            .iter()
-            .map(|name| ProfileName::from(name.as_str()))
-            .collect();
-        if let Some(unknown) = names
-            .iter()
-            .find(|name| !settings.profiles.contains_key(*name))
-        {
-            let file = settings.file.display();
-            err!("error: no profile `{unknown}` in `{file}`; `appconfigd status` lists them");
-            return Exit::NoInput;
-        }
+        let names = self.profiles.iter();
+        let names: BTreeSet<ProfileName> =
+            names.map(|name| ProfileName::from(name.as_str())).collect();
         match runtime() {
-            Ok(runtime) => runtime.block_on(self.refresh(settings, names, globals)),
+            Ok(runtime) => match runtime.block_on(self.refresh(names, globals)) {
+                Ok(exit) | Err(exit) => exit,
+            },
             Err(exit) => exit,
         }
     }
 
-    async fn refresh(
-        self,
-        settings: Settings,
-        names: BTreeSet<ProfileName>,
-        globals: &Globals,
-    ) -> Exit {
-        let client = match daemon(&directories(globals, &settings)).await {
-            Ok(client) => client,
-            Err(exit) => return exit,
-        };
-        let profiles = (!names.is_empty()).then_some(names);
-        match client.refresh(profiles, self.timeout).await {
-            Ok(refreshed) => {
-                print(&refreshed.status);
-                exit_of(refreshed.settled, refreshed.refused, refreshed.unreachable)
+    async fn refresh(self, names: BTreeSet<ProfileName>, globals: &Globals) -> Result<Exit, Exit> {
+        let client = Place::of(globals).daemon().await?;
+        if !names.is_empty() {
+            // The daemon's profiles count: the file may have been edited since.
+            let known = client
+                .status()
+                .await
+                .map_err(|error| silent(&error))?
+                .profiles;
+            if let Some(unknown) = names.iter().find(|name| !known.contains_key(*name)) {
+                err!(
+                    "error: the daemon has no profile `{unknown}`; `appconfigd status` lists them"
+                );
+                return Err(Exit::NoInput);
             }
-            Err(error) => silent(&error),
         }
+        let profiles = (!names.is_empty()).then_some(names);
+        let refreshed = client.refresh(profiles, self.timeout).await;
+        let refreshed = refreshed.map_err(|error| silent(&error))?;
+        let exit = exit_of(refreshed.settled, refreshed.refused, refreshed.unreachable);
+        print(&refreshed.status());
+        Ok(exit)
     }
 }

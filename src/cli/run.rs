@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::globals::process_environment;
+use super::globals::{count, process_environment};
 use super::screen::err;
 use super::start::{directories, logs, refused, runtime};
 use super::{Exit, Globals};
@@ -33,7 +34,9 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
     let directories = directories(globals, &settings);
     let asked = process_environment("NOTIFY_SOCKET").is_some();
     let systemd = Systemd::new(asked, sd_notify::watchdog_enabled());
-    let daemon = match Daemon::start(settings, &directories.state, Clock::system(), false).await {
+    // Without a service manager nobody is ordered after our READY, and unit jobs need not wait for it.
+    let started = Daemon::start(settings, &directories.state, Clock::system(), !asked).await;
+    let daemon = match started {
         Ok(daemon) => daemon,
         Err(error) => return refused(&error, &directories.state),
     };
@@ -56,6 +59,7 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
             Exit::Done
         }
         Ok(RunEnd::NotReady) => Exit::Unreachable,
+        Ok(RunEnd::Broken) => Exit::Failed,
         Err(error) => {
             err!(
                 "error: cannot listen on the control socket `{}`: {error}; give another --runtime-directory",
@@ -68,11 +72,17 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
 
 /// The settings as they are now, for a reload.
 fn reread(globals: Globals) -> Reread {
-    Box::new(move || {
+    Arc::new(move || {
         let file = globals.settings_file(&process_environment);
-        let read = settings::read(&file, &globals.circumstances(&process_environment));
-        read.map(|read| read.settings)
-            .map_err(|problems| problems.to_string())
+        match settings::read(&file, &globals.circumstances(&process_environment)) {
+            Ok(read) => {
+                for warning in &read.warnings {
+                    tracing::warn!(%warning, "settings");
+                }
+                Ok(read.settings)
+            }
+            Err(problems) => Err(format!("{problems}\n{}", count(problems.errors(), "error"))),
+        }
     })
 }
 

@@ -1,15 +1,15 @@
 //! What `run`, `once` and the commands beside a daemon have in common: runtime, directories, errors to exit codes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::globals::{Directories, process_environment};
+use super::globals::{Directories, process_environment, report};
 use super::screen::err;
 use super::{Exit, Globals};
 use crate::daemon::control::{Client, ControlError};
 use crate::daemon::{StartError, control_socket, problems_of};
-use crate::settings::Settings;
+use crate::settings::{self, Problems, Settings};
 use crate::telemetry;
 
 /// Threads for tasks: more than one so that a slow one stops no other, few because there is little to compute.
@@ -32,6 +32,57 @@ pub fn runtime() -> Result<Runtime, Exit> {
 pub fn directories(globals: &Globals, settings: &Settings) -> Directories {
     let is_root = nix::unistd::geteuid().is_root();
     globals.directories(settings.root.as_deref(), is_root, &process_environment)
+}
+
+/// Where to ask a daemon, and the settings as they are now: a daemon answers also while its file is being edited.
+pub struct Place {
+    pub directories: Directories,
+    settings: Result<Settings, Problems>,
+}
+
+impl Place {
+    /// Settings that cannot be used still say what their `root:` is, if it stands in a line of its own.
+    pub fn of(globals: &Globals) -> Place {
+        let file = globals.settings_file(&process_environment);
+        let read = settings::read(&file, &globals.circumstances(&process_environment));
+        let settings = read.map(|read| read.settings);
+        let root = match &settings {
+            Ok(settings) => settings.root.clone(),
+            Err(_) => root_of(&file),
+        };
+        let is_root = nix::unistd::geteuid().is_root();
+        Place {
+            directories: globals.directories(root.as_deref(), is_root, &process_environment),
+            settings,
+        }
+    }
+
+    /// The daemon. Where there is none, the problems of the settings come first: they are why.
+    pub async fn daemon(self) -> Result<Client, Exit> {
+        match (Client::connect(&self.socket()).await, self.settings) {
+            (Ok(client), _) => Ok(client),
+            (Err(_), Err(problems)) => Err(report(&problems)),
+            (Err(error), Ok(_)) => Err(silent(&error)),
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        control_socket(&self.directories.runtime)
+    }
+
+    /// The settings, or how a command ends that needs them, after the problems on standard error.
+    pub fn settings(self) -> Result<Settings, Exit> {
+        self.settings.map_err(|problems| report(&problems))
+    }
+}
+
+fn root_of(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("root:"))?;
+    let value = value.split(" #").next().unwrap_or(value).trim();
+    let value = value.trim_matches(['"', '\'']);
+    let directory = std::path::absolute(file).ok()?;
+    (!value.is_empty()).then(|| directory.parent().map(|it| it.join(value)))?
 }
 
 /// Logs go to standard error from here on.
@@ -68,13 +119,6 @@ pub fn refused(error: &StartError, state_directory: &Path) -> Exit {
     }
 }
 
-/// Connects to the daemon of these settings.
-pub async fn daemon(directories: &Directories) -> Result<Client, Exit> {
-    Client::connect(&control_socket(&directories.runtime))
-        .await
-        .map_err(|error| silent(&error))
-}
-
 /// Says why a daemon did not answer, and how the command ends.
 pub fn silent(error: &ControlError) -> Exit {
     match error {
@@ -90,6 +134,10 @@ pub fn silent(error: &ControlError) -> Exit {
             err!(
                 "error: {error}: {source}; the socket belongs to the daemon's user: ask as that user or as root"
             );
+            Exit::Failed
+        }
+        ControlError::Ending => {
+            err!("error: {error}");
             Exit::Failed
         }
         ControlError::Silent(source) => {

@@ -1,12 +1,12 @@
 //! `status`: what is on disk, since when, why not the newer one, what is pending.
 
 use super::screen::{err, out};
-use super::start::{directories, refused, runtime, silent};
+use super::start::{Place, refused, runtime, silent};
 use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::daemon::control::{Client, ControlError};
 use crate::daemon::status::{Health, Status, VersionStatus};
-use crate::daemon::{StartError, control_socket, offline_source, offline_status};
+use crate::daemon::{StartError, offline_source, offline_status};
 use crate::ledger::{Ledger, State};
 use crate::settings::Settings;
 
@@ -20,33 +20,18 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        let settings = match globals.read_settings() {
-            Ok(settings) => settings,
-            Err(exit) => return exit,
-        };
         match runtime() {
-            Ok(runtime) => runtime.block_on(self.show(settings, globals)),
+            Ok(runtime) => match runtime.block_on(status(globals)) {
+                Ok(status) => self.show(&status),
+                Err(exit) => exit,
+            },
             Err(exit) => exit,
         }
     }
 
-    async fn show(self, settings: Settings, globals: &Globals) -> Exit {
-        let directories = directories(globals, &settings);
-        let status = match Client::connect(&control_socket(&directories.runtime)).await {
-            Ok(client) => match client.status().await {
-                Ok(status) => status,
-                Err(error) => return silent(&error),
-            },
-            Err(ControlError::NoDaemon(_)) => {
-                match from_ledger(&settings, &directories.state).await {
-                    Ok(status) => status,
-                    Err(exit) => return exit,
-                }
-            }
-            Err(error) => return silent(&error),
-        };
+    fn show(self, status: &Status) -> Exit {
         if self.json {
-            match serde_json::to_string_pretty(&status) {
+            match serde_json::to_string_pretty(status) {
                 Ok(text) => out!("{text}"),
                 Err(error) => {
                     err!("error: cannot write the status as JSON: {error}");
@@ -54,7 +39,7 @@ impl Arguments {
                 }
             }
         } else {
-            print(&status);
+            print(status);
         }
         match (&status.daemon, status.state) {
             (None, _) => Exit::NoDaemon,
@@ -62,6 +47,19 @@ impl Arguments {
             (Some(_), Health::Degraded) => Exit::Different,
             (Some(_), Health::Failed) => Exit::Failed,
         }
+    }
+}
+
+/// The daemon's, or the ledger's where there is none.
+async fn status(globals: &Globals) -> Result<Status, Exit> {
+    let place = Place::of(globals);
+    match Client::connect(&place.socket()).await {
+        Ok(client) => client.status().await.map_err(|error| silent(&error)),
+        Err(ControlError::NoDaemon(_)) => {
+            let state = place.directories.state.clone();
+            from_ledger(&place.settings()?, &state).await
+        }
+        Err(error) => Err(silent(&error)),
     }
 }
 
@@ -119,8 +117,8 @@ pub fn print(status: &Status) {
     }
     for (path, target) in &status.targets {
         out!("target {path}: {}", word(&target.state));
-        if let Some(reason) = &target.reason {
-            out!("  {reason}");
+        for note in status.notes.get(path).into_iter().flatten() {
+            out!("  {note}");
         }
     }
     for (name, service) in &status.services {

@@ -1,7 +1,7 @@
 //! The control socket: HTTP over a unix socket in the runtime directory, for this host's operator only.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +16,10 @@ use tokio::task::JoinHandle;
 
 use crate::settings::ProfileName;
 
-use super::status::Status;
+use super::status::{Notes, Status};
+
+/// How long a daemon may take to say how it stands: longer is a daemon that hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked through the socket.
 pub enum Request {
@@ -30,6 +33,27 @@ pub enum Request {
     Reload(oneshot::Sender<Result<(), String>>),
 }
 
+/// A status as it goes over the socket: the JSON of the contract, and what only people are shown.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    status: Status,
+    notes: Notes,
+}
+
+impl Told {
+    fn of(mut status: Status) -> Told {
+        let notes = std::mem::take(&mut status.notes);
+        Told { status, notes }
+    }
+
+    fn whole(self) -> Status {
+        Status {
+            notes: self.notes,
+            ..self.status
+        }
+    }
+}
+
 /// A listening control socket; its file is removed at the end.
 pub struct Server {
     path: PathBuf,
@@ -41,8 +65,14 @@ impl Server {
     /// replaced: the state directory's lock says that it is gone.
     pub fn start(path: &Path, requests: mpsc::Sender<Request>) -> std::io::Result<Server> {
         if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-            std::fs::create_dir_all(directory)?;
-            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+            if let Some(above) = directory.parent() {
+                std::fs::create_dir_all(above)?;
+            }
+            std::fs::DirBuilder::new().mode(0o700).create(directory)?;
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            let reason = "another daemon, of another state directory, listens there";
+            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, reason));
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -78,13 +108,13 @@ impl Server {
 struct RefreshBody {
     /// `None`: all.
     profiles: Option<BTreeSet<ProfileName>>,
-    limit_seconds: u64,
+    limit_milliseconds: u64,
 }
 
 /// What `refresh` answers: the status, and how `once` would exit.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Refreshed {
-    pub status: Status,
+    told: Told,
     pub settled: bool,
     pub refused: bool,
     pub unreachable: bool,
@@ -96,20 +126,25 @@ impl Refreshed {
             settled: status.is_settled(),
             refused: status.is_refused(),
             unreachable: status.is_unreachable(),
-            status,
+            told: Told::of(status),
         }
+    }
+
+    pub fn status(self) -> Status {
+        self.told.whole()
     }
 }
 
-async fn status(State(requests): State<mpsc::Sender<Request>>) -> Result<Json<Status>, StatusCode> {
-    ask(&requests, Request::Status).await.map(Json)
+async fn status(State(requests): State<mpsc::Sender<Request>>) -> Result<Json<Told>, StatusCode> {
+    let status = ask(&requests, Request::Status).await?;
+    Ok(Json(Told::of(status)))
 }
 
 async fn refresh(
     State(requests): State<mpsc::Sender<Request>>,
     Json(body): Json<RefreshBody>,
 ) -> Result<Json<Refreshed>, StatusCode> {
-    let limit = Duration::from_secs(body.limit_seconds);
+    let limit = Duration::from_millis(body.limit_milliseconds);
     let ask = ask(&requests, |reply| Request::Refresh {
         profiles: body.profiles,
         limit,
@@ -159,6 +194,8 @@ pub enum ControlError {
     /// The settings that were to be reloaded are wrong: the problems.
     #[error("{0}")]
     Refused(String),
+    #[error("the daemon is ending: nothing was reloaded")]
+    Ending,
     #[error("the daemon did not answer")]
     Silent(#[source] reqwest::Error),
 }
@@ -192,13 +229,15 @@ impl Client {
     }
 
     pub async fn status(&self) -> Result<Status, ControlError> {
-        let answer = self.http.get("http://appconfigd/status").send().await;
+        let request = self.http.get("http://appconfigd/status").timeout(PATIENCE);
+        let answer = request.send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status);
-        answer
+        let told: Told = answer
             .map_err(ControlError::Silent)?
             .json()
             .await
-            .map_err(ControlError::Silent)
+            .map_err(ControlError::Silent)?;
+        Ok(told.whole())
     }
 
     pub async fn refresh(
@@ -208,12 +247,13 @@ impl Client {
     ) -> Result<Refreshed, ControlError> {
         let body = RefreshBody {
             profiles,
-            limit_seconds: limit.as_secs(),
+            limit_milliseconds: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         };
         let answer = self
             .http
             .post("http://appconfigd/refresh")
             .json(&body)
+            .timeout(limit.saturating_add(PATIENCE))
             .send()
             .await;
         let answer = answer.and_then(reqwest::Response::error_for_status);
@@ -227,12 +267,13 @@ impl Client {
     pub async fn reload(&self) -> Result<(), ControlError> {
         let answer = self.http.post("http://appconfigd/reload").send().await;
         let answer = answer.map_err(ControlError::Silent)?;
-        if answer.status().is_success() {
-            return Ok(());
+        let status = answer.status();
+        let text = answer.text().await.map_err(ControlError::Silent)?;
+        match status {
+            status if status.is_success() => Ok(()),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(ControlError::Refused(text)),
+            _ => Err(ControlError::Ending),
         }
-        Err(ControlError::Refused(
-            answer.text().await.map_err(ControlError::Silent)?,
-        ))
     }
 
     pub fn socket(&self) -> &Path {

@@ -3,12 +3,14 @@
 pub mod control;
 mod post;
 mod queue;
+mod replace;
 mod report;
 pub mod status;
 mod supervisor;
 mod systemd;
 
 pub use post::{Post, offline_source, offline_status};
+pub use replace::Replaced;
 pub use supervisor::{Reread, RunEnd, problems_of, supervise};
 pub use systemd::Systemd;
 
@@ -23,7 +25,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::clock::Clock;
 use crate::content::{Content, LoadError};
 use crate::install::Installer;
-use crate::ledger::{Change, Ledger, LedgerError, State};
+use crate::ledger::{Ledger, LedgerError, State};
 use crate::process::Surroundings;
 use crate::protocol::{Digest, Identity};
 use crate::server::{Options, Server, ServerError, TokenReuse};
@@ -48,7 +50,8 @@ pub struct Daemon {
     server: Option<Server>,
     clock: Clock,
     queues: Vec<Queue>,
-    ready: watch::Sender<bool>,
+    /// READY has been said, or nobody waits for it.
+    ready: bool,
     permits: Arc<Semaphore>,
     news: Arc<Notify>,
     started_at: Timestamp,
@@ -59,6 +62,8 @@ struct Queue {
     component: Arc<Component>,
     content: Digest,
     handle: QueueHandle,
+    /// Its unit jobs wait for this. One a queue: where a queue ends before READY, it must not wait for it.
+    ready: watch::Sender<bool>,
 }
 
 /// Why a daemon does not start, or does not take new settings.
@@ -96,7 +101,7 @@ impl Daemon {
             );
         }
         let services = services(&settings);
-        let server = serve(&settings.source, &clock).await?;
+        let server = serve(&settings.source, &clock).await.map_err(no_server)?;
         let source = connect(&settings, server.as_ref()).await?;
         let mut daemon = Daemon {
             started_at: clock.now().wall,
@@ -109,7 +114,7 @@ impl Daemon {
             server,
             clock,
             queues: Vec::new(),
-            ready: watch::Sender::new(ready),
+            ready,
             permits: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
             news: Arc::new(Notify::new()),
         };
@@ -163,8 +168,11 @@ impl Daemon {
     }
 
     /// From now on unit jobs run.
-    pub fn say_ready(&self) {
-        self.ready.send_replace(true);
+    pub fn say_ready(&mut self) {
+        self.ready = true;
+        for queue in &self.queues {
+            queue.ready.send_replace(true);
+        }
     }
 
     /// Removes staged and kept files that no intent names: leftovers of a crash before a commit or after a close.
@@ -185,30 +193,19 @@ impl Daemon {
         }
     }
 
-    /// A pair that leaves the settings loses its row, a target that leaves them loses its rows; files stay. The state after.
-    async fn forget(&self, mut state: State) -> Result<State, LedgerError> {
-        let changes = forgotten(&self.settings, &state);
-        if !changes.is_empty() {
-            self.ledger.commit(changes.clone()).await?;
-            for change in &changes {
-                state.apply(change);
-            }
-        }
-        Ok(state)
-    }
-
     /// Starts a queue for every component that has none.
     fn start_queues(&mut self, state: &State) {
-        let fingerprint = self.content.fingerprint();
         let running: Vec<Arc<Component>> = self
             .queues
             .iter()
             .map(|queue| Arc::clone(&queue.component))
             .collect();
         for component in Daemon::components(&self.settings, &self.source, state) {
-            if running.iter().any(|other| **other == component) {
+            if running.iter().any(|other| other.is_same_work(&component)) {
                 continue;
             }
+            let content = replace::fingerprint(&self.content, &component);
+            let ready = watch::Sender::new(self.ready);
             let component = Arc::new(component);
             let machine = Machine::new(Arc::clone(&component), component.state(state));
             let hands = Hands {
@@ -218,7 +215,7 @@ impl Daemon {
                 ledger: self.ledger.clone(),
                 services: self.services.clone(),
                 clock: self.clock.clone(),
-                ready: self.ready.subscribe(),
+                ready: ready.subscribe(),
             };
             let shared = queue::Shared {
                 source: self.source.clone(),
@@ -228,60 +225,11 @@ impl Daemon {
             let handle = queue::start(machine, hands, shared);
             self.queues.push(Queue {
                 component,
-                content: fingerprint,
+                content,
                 handle,
+                ready,
             });
         }
-    }
-
-    /// Takes new settings: queues whose component differs are drained and replaced, the others never notice. On an error
-    /// nothing has changed.
-    pub async fn replace(&mut self, settings: Settings) -> Result<Replaced, StartError> {
-        let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
-        let installer = Installer::new(settings.root.clone());
-        distinct(&settings, &installer)?;
-        let moves = settings.source != self.settings.source || settings.root != self.settings.root;
-        let (server, source) = match settings.source != self.settings.source {
-            true => {
-                let server = serve(&settings.source, &self.clock).await?;
-                let source = connect(&settings, server.as_ref()).await?;
-                (Some(server), source)
-            }
-            false => (None, self.source.clone()),
-        };
-        let state = self.ledger.load().await?;
-        let fingerprint = content.fingerprint();
-        let components = Daemon::components(&settings, &source, &state);
-        let stays = |queue: &Queue| {
-            !moves && queue.content == fingerprint && components.contains(&queue.component)
-        };
-        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queues)
-            .into_iter()
-            .partition(stays);
-        let replaced = gone.len();
-        drain(gone).await;
-        if let Some(server) = server
-            && let Some(old) = std::mem::replace(&mut self.server, server)
-        {
-            old.stop().await;
-        }
-        self.queues = kept;
-        self.settings = settings;
-        self.content = content;
-        self.source = source;
-        self.installer = installer;
-        if moves {
-            self.services = services(&self.settings);
-        }
-        let unchanged = self.queues.len();
-        let state = self.ledger.load().await?;
-        let state = self.forget(state).await?;
-        self.start_queues(&state);
-        Ok(Replaced {
-            unchanged,
-            replaced,
-            started: self.queues.len() - unchanged,
-        })
     }
 
     /// No new transaction; the running ones are finished, or left to recovery after `stop_timeout`.
@@ -297,14 +245,6 @@ impl Daemon {
             server.stop().await;
         }
     }
-}
-
-/// What a reload changed, in queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replaced {
-    pub unchanged: usize,
-    pub replaced: usize,
-    pub started: usize,
 }
 
 /// Where the control socket of a runtime directory is.
@@ -346,6 +286,10 @@ fn services(settings: &Settings) -> Services {
     )
 }
 
+fn no_server(error: ServerError) -> StartError {
+    StartError::Server(Box::new(error))
+}
+
 async fn connect(settings: &Settings, server: Option<&Server>) -> Result<Source, StartError> {
     Source::new(settings, server.map(Server::endpoint))
         .await
@@ -360,37 +304,19 @@ fn distinct(settings: &Settings, installer: &Installer) -> Result<(), StartError
     }
 }
 
+/// Ends queues: polls that are under way are taken in, a transaction is finished.
 async fn drain(queues: Vec<Queue>) {
-    for queue in &queues {
+    let mut tasks = Vec::with_capacity(queues.len());
+    for Queue { handle, ready, .. } in queues {
         // An error means that the queue has ended already.
-        let _ = queue.handle.messages.send(Message::Stop);
+        let _ = handle.messages.send(Message::Stop);
+        // A notification that waits for READY would wait for ever: it stays pending.
+        drop(ready);
+        tasks.push(handle.task);
     }
-    for queue in queues {
-        if let Err(error) = queue.handle.task.await {
+    for task in tasks {
+        if let Err(error) = task.await {
             tracing::error!(reason = %error, "a queue ended unexpectedly");
         }
     }
-}
-
-/// Rows of pairs and targets that the settings do not have any more. Targets of open intents stay until those are finished.
-fn forgotten(settings: &Settings, state: &State) -> Vec<Change> {
-    let placed = state.intents.values().flat_map(|intent| &intent.placements);
-    let placed: BTreeSet<&TargetPath> = placed.map(|placement| &placement.target).collect();
-    let mut changes = Vec::new();
-    for (service, rows) in &state.acknowledged {
-        for target in rows.keys().filter(|path| !placed.contains(path)) {
-            let declared = settings.targets.get(target);
-            if declared.is_none_or(|declared| !declared.notify.contains(service)) {
-                let (service, target) = (service.clone(), target.clone());
-                changes.push(Change::AcknowledgementDropped { service, target });
-            }
-        }
-    }
-    let gone = state.installed.keys();
-    let gone = gone.filter(|path| !settings.targets.contains_key(*path) && !placed.contains(path));
-    changes.extend(gone.map(|path| Change::Installed {
-        target: path.clone(),
-        installed: None,
-    }));
-    changes
 }

@@ -54,7 +54,7 @@ impl Post {
         limit: Duration,
         again: bool,
     ) -> Vec<QueueView> {
-        let until = self.clock.now().steady + limit;
+        let until = self.clock.now().steady.saturating_add(limit);
         let ask = |reply| Message::Settle {
             profiles: profiles.clone(),
             until,
@@ -64,9 +64,14 @@ impl Post {
         self.ask_all(ask).await
     }
 
-    /// True when every queue has gone round its loop.
-    pub async fn is_alive(&self) -> bool {
-        self.ask_all(Message::Ping).await.len() == self.queues.len()
+    /// True when every queue has gone round its loop. `replacing`: some may have ended because a reload replaces them.
+    pub async fn is_alive(&self, replacing: bool) -> bool {
+        let there = self.queues.iter().filter(|queue| !queue.is_closed());
+        let asked = match replacing {
+            true => there.count(),
+            false => self.queues.len(),
+        };
+        self.ask_all(Message::Ping).await.len() >= asked
     }
 
     /// READY may be said: interrupted transactions are taken up again and the files of every required profile stand.
@@ -136,8 +141,9 @@ pub async fn offline_status(
 
 /// The client of these settings, with no server behind `local`: enough for identities, which its address is no part of.
 pub async fn offline_source(settings: &Settings) -> Result<Source, Fault> {
-    let nobody = "http://127.0.0.1:9".to_owned();
-    Source::new(settings, Some(nobody)).await
+    // Nothing is ever asked there.
+    let nowhere = "http://127.0.0.1:1".to_owned();
+    Source::new(settings, Some(nowhere)).await
 }
 
 async fn look(

@@ -155,7 +155,7 @@ pub fn received(named: &impl Named, identity: &Identity, state: &State) {
     }
 }
 
-fn join(names: &[ProfileName]) -> String {
+pub fn join(names: &[ProfileName]) -> String {
     let names: Vec<&str> = names.iter().map(ProfileName::as_str).collect();
     names.join(", ")
 }

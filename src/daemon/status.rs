@@ -44,7 +44,13 @@ pub struct Status {
     pub profiles: BTreeMap<ProfileName, ProfileStatus>,
     pub targets: BTreeMap<TargetPath, TargetStatus>,
     pub services: BTreeMap<String, ServiceStatus>,
+    /// Not part of the contract's page.
+    #[serde(skip)]
+    pub notes: Notes,
 }
+
+/// What people are told of targets, beyond their states.
+pub type Notes = BTreeMap<TargetPath, Vec<String>>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DaemonStatus {
@@ -98,9 +104,9 @@ pub struct VersionStatus {
 pub struct TargetStatus {
     pub state: TargetCondition,
     pub digest: Option<String>,
-    /// Not part of the contract; a profile that waits says it too.
+    /// Not part of the contract's page: only profiles that may be absent feed it, and they are.
     #[serde(skip)]
-    pub reason: Option<String>,
+    pub excused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +140,7 @@ impl Status {
             profiles: BTreeMap::new(),
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
+            notes: Notes::new(),
         };
         for view in views {
             for (name, (profile, identity)) in &view.component.profiles {
@@ -142,9 +149,12 @@ impl Status {
                     .insert(name.clone(), view.profile(profile, identity, now));
             }
             for path in view.component.targets.keys() {
-                status
-                    .targets
-                    .insert(path.clone(), view.target(path, installer));
+                let (target, reason) = view.target(path, installer);
+                status.targets.insert(path.clone(), target);
+                let notes: Vec<String> = reason.into_iter().chain(view.found(path)).collect();
+                if !notes.is_empty() {
+                    status.notes.insert(path.clone(), notes);
+                }
             }
             let machine = Machine::new(Arc::clone(&view.component), State::clone(&view.state));
             let pending = machine.pending();
@@ -170,7 +180,7 @@ impl Status {
         }) && self
             .targets
             .values()
-            .all(|target| target.state == TargetCondition::InSync)
+            .all(|target| target.state == TargetCondition::InSync || target.excused)
             && self.services.values().all(|service| {
                 matches!(
                     service.state,
@@ -184,9 +194,23 @@ impl Status {
         }
     }
 
-    /// Every required profile is installed as offered, and nothing is pending.
+    /// Every required profile is installed as offered, and nothing is pending but services that do not run.
     pub fn is_settled(&self) -> bool {
-        self.health() == Health::Healthy
+        let mut profiles = self.profiles.values().filter(|profile| profile.required);
+        let mut services = self.services.values();
+        let mut targets = self.targets.values();
+        profiles.all(|profile| profile.state == ProfileCondition::Current)
+            && targets.all(|target| match target.state {
+                TargetCondition::InSync => true,
+                TargetCondition::Waiting => target.excused,
+                TargetCondition::Drifted | TargetCondition::Missing => false,
+            })
+            && services.all(|service| {
+                matches!(
+                    service.state,
+                    ServiceCondition::Acknowledged | ServiceCondition::NotRunning
+                )
+            })
     }
 
     /// A required profile could not be reached.
@@ -304,36 +328,53 @@ impl QueueView {
         (ProfileCondition::Waiting, waiting.or(self.trouble.clone()))
     }
 
-    fn target(&self, path: &TargetPath, installer: &Installer) -> TargetStatus {
+    /// How a target stands, and why it is not as it should be.
+    fn target(&self, path: &TargetPath, installer: &Installer) -> (TargetStatus, Option<String>) {
         let waiting = self.waiting.get(path).cloned();
         let Some(installed) = self.state.installed.get(path) else {
-            return TargetStatus {
+            let mut profiles = self.component.profiles.values();
+            let feeders = self.component.feeders(path);
+            let counts = |(profile, identity): &(Arc<Profile>, Identity)| {
+                feeders.contains(identity)
+                    && (profile.required || self.state.received.contains_key(identity))
+            };
+            let status = TargetStatus {
                 state: TargetCondition::Waiting,
                 digest: None,
-                reason: waiting,
+                excused: !profiles.any(counts),
             };
+            return (status, waiting);
         };
         let (state, reason) = match installer.look(path) {
             Ok(Found::Absent) => (TargetCondition::Missing, None),
             Ok(Found::File { digest, metadata }) => {
-                let same = digest == installed.digest && metadata == installed.metadata;
-                (
-                    if same {
-                        TargetCondition::InSync
-                    } else {
-                        TargetCondition::Drifted
-                    },
-                    None,
-                )
+                match digest == installed.digest && metadata == installed.metadata {
+                    true => (TargetCondition::InSync, None),
+                    false => (TargetCondition::Drifted, None),
+                }
             }
             Err(error) => (TargetCondition::Drifted, Some(error.to_string())),
         };
         let digest = Some(installed.digest.to_string());
-        TargetStatus {
+        let status = TargetStatus {
             state,
             digest,
-            reason: reason.or(waiting),
-        }
+            excused: false,
+        };
+        (status, reason.or(waiting))
+    }
+
+    /// Files of others that were found in this target's place.
+    fn found(&self, path: &TargetPath) -> impl Iterator<Item = String> {
+        let found = self.state.found_files.iter();
+        let found = found.filter(|file| file.target == *path);
+        found.map(|file| {
+            let (digest, size) = (file.digest, file.size);
+            let at = file.at.round(jiff::Unit::Second).unwrap_or(file.at);
+            format!(
+                "a file that was not ours is kept in history: {digest}, {size} bytes, found at {at}"
+            )
+        })
     }
 
     fn service(&self, name: &crate::settings::ServiceName, pending: bool) -> ServiceStatus {

@@ -1,11 +1,16 @@
 //! `run`: keeps a daemon going until it is told to end; signals, READY, watchdog, control requests, reload.
+//!
+//! The loop itself never waits for a queue, a reload or a disk: whatever takes time is a task of its own, so that a
+//! signal is heard at once and a queue that hangs costs the sign of life, nothing else.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::settings::Settings;
 
@@ -13,11 +18,11 @@ use super::control::{self, Request};
 use super::status::{Health, Status};
 use super::{Daemon, Post, Replaced, StartError, Systemd};
 
-/// Reads the settings again, for a reload: the settings, or all problems as text.
-pub type Reread = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+/// Reads the settings again, for a reload: the settings, or all problems as text. Blocking.
+pub type Reread = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
-/// How often the status line is renewed at most.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks for the status line: a storm of news must not become a storm of looks.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub enum RunEnd {
     Stopped,
     /// Not ready within `ready_timeout`, and somebody waited for READY.
     NotReady,
+    /// A reload died with the queues in its hands.
+    Broken,
 }
 
 /// Runs until SIGTERM or SIGINT. SIGHUP reloads, as a control request does.
@@ -38,125 +45,275 @@ pub async fn supervise(
     systemd: Systemd,
     reread: Reread,
 ) -> std::io::Result<RunEnd> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (requests, mut inbox) = mpsc::channel(16);
-    let control = control::Server::start(&socket, requests)?;
-    let news = daemon.news();
-    let ready_timeout = daemon.settings().ready_timeout;
-    systemd.extend(ready_timeout);
-    let mut post = daemon.post();
-    // Only a reload and the end need the daemon itself; everything else asks its queues.
-    let daemon = Arc::new(Mutex::new(daemon));
-    let (reloaded, mut reloads) = mpsc::channel::<Post>(1);
-    let mut ready = false;
-    let late = tokio::time::sleep(ready_timeout);
-    tokio::pin!(late);
-    let mut late_seen = false;
-    let mut watchdog = systemd.watchdog_period().map(tokio::time::interval);
-    let end = loop {
-        tokio::select! {
-            _ = terminate.recv() => break RunEnd::Stopped,
-            _ = interrupt.recv() => break RunEnd::Stopped,
-            _ = hangup.recv() => {
-                let (daemon, reread) = (Arc::clone(&daemon), &reread);
-                let outcome = reload(daemon, reread, systemd, reloaded.clone()).await;
-                log_reload(&outcome);
-            }
-            Some(request) = inbox.recv() => match request {
-                Request::Status(reply) => {
-                    let post = post.clone();
-                    tokio::spawn(async move {
-                        // An error means that the client has gone.
-                        let _ = reply.send(post.status().await);
-                    });
-                }
-                Request::Refresh { profiles, limit, reply } => {
-                    let post = post.clone();
-                    tokio::spawn(async move {
-                        let views = post.settle(profiles, limit, false).await;
-                        let _ = reply.send(post.status_of(views).await);
-                    });
-                }
-                Request::Reload(reply) => {
-                    let outcome = reload(Arc::clone(&daemon), &reread, systemd, reloaded.clone()).await;
-                    log_reload(&outcome);
-                    answer_reload(reply, outcome);
-                }
-            },
-            Some(new) = reloads.recv() => post = new,
-            () = news.notified() => {
-                if !ready && post.files_stand().await {
-                    ready = true;
-                    daemon.lock().await.say_ready();
-                    systemd.ready();
-                    tracing::info!("ready");
-                }
-                systemd.status(&line(&post.status().await));
-                // Between two looks there is a pause, so that a storm of news does not become a storm of looks.
-                if ready {
-                    let news = Arc::clone(&news);
-                    tokio::time::sleep(STATUS_PAUSE.min(Duration::from_millis(200))).await;
-                    drop(news);
-                }
-            }
-            () = &mut late, if !ready && !late_seen => {
-                late_seen = true;
-                let seconds = ready_timeout.as_secs();
-                tracing::error!(seconds, "not ready within ready_timeout");
-                if systemd.is_asked() {
-                    break RunEnd::NotReady;
-                }
-            }
-            _ = tick(&mut watchdog), if watchdog.is_some() => {
-                // A sign of life of every queue, not of a timer.
-                if post.is_alive().await {
-                    systemd.alive();
-                }
-            }
+    let (requests, inbox) = mpsc::channel(16);
+    let begun = Signals::catch()
+        .and_then(|signals| Ok((signals, control::Server::start(&socket, requests)?)));
+    let (signals, control) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            daemon.stop().await;
+            return Err(error);
         }
     };
+    let stop_timeout = daemon.settings().stop_timeout;
+    let mut supervisor = Supervisor {
+        systemd,
+        reread,
+        post: daemon.post(),
+        news: daemon.news(),
+        daemon: Some(daemon),
+        reload: None,
+        askers: Vec::new(),
+        asked_again: None,
+        look: None,
+        beat: None,
+        ready: false,
+    };
+    let end = supervisor.watch(signals, inbox).await;
     systemd.stopping();
     control.stop().await;
-    match Arc::try_unwrap(daemon) {
-        Ok(daemon) => daemon.into_inner().stop().await,
-        Err(_) => tracing::error!("a reload was still running at the end"),
-    }
+    supervisor.stop(stop_timeout).await;
     Ok(end)
 }
 
-async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Who wants to know what a reload came to.
+type Asker = oneshot::Sender<Result<(), String>>;
+
+/// What a reload came to: the problems as text where it was refused.
+type Reloaded = Result<Replaced, String>;
+
+struct Supervisor {
+    systemd: Systemd,
+    reread: Reread,
+    post: Post,
+    news: Arc<Notify>,
+    /// A running reload has it.
+    daemon: Option<Daemon>,
+    reload: Option<JoinHandle<(Daemon, Reloaded)>>,
+    askers: Vec<Asker>,
+    /// Asked for while one was running, which may have read the old file: it is done once more.
+    asked_again: Option<Vec<Asker>>,
+    look: Option<JoinHandle<bool>>,
+    beat: Option<JoinHandle<()>>,
+    ready: bool,
+}
+
+impl Supervisor {
+    async fn watch(&mut self, mut signals: Signals, mut inbox: mpsc::Receiver<Request>) -> RunEnd {
+        let Some(ready_timeout) = self.daemon.as_ref().map(|it| it.settings().ready_timeout) else {
+            return RunEnd::Broken;
+        };
+        self.systemd.extend(ready_timeout);
+        let news = Arc::clone(&self.news);
+        let late = tokio::time::sleep(ready_timeout);
+        tokio::pin!(late);
+        let mut late_seen = false;
+        let mut watchdog = self.systemd.watchdog_period().map(|period| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => return RunEnd::Stopped,
+                _ = signals.interrupt.recv() => return RunEnd::Stopped,
+                _ = signals.hangup.recv() => self.begin_reload(None),
+                Some(request) = inbox.recv() => self.request(request),
+                reloaded = ended(&mut self.reload), if self.reload.is_some() => {
+                    self.reload = None;
+                    match reloaded {
+                        Ok((daemon, outcome)) => self.reloaded(daemon, outcome),
+                        Err(error) => {
+                            tracing::error!(reason = %error, "a reload ended unexpectedly");
+                            return RunEnd::Broken;
+                        }
+                    }
+                }
+                () = news.notified(), if self.may_look() => self.begin_look(),
+                stands = ended(&mut self.look), if self.look.is_some() => {
+                    self.look = None;
+                    // Where looking broke, the next news look again.
+                    self.looked(stands.unwrap_or(false));
+                }
+                () = &mut late, if !self.ready && !late_seen => {
+                    late_seen = true;
+                    let seconds = ready_timeout.as_secs();
+                    tracing::error!(seconds, "not ready within ready_timeout");
+                    if self.systemd.is_asked() {
+                        return RunEnd::NotReady;
+                    }
+                }
+                () = tick(&mut watchdog), if watchdog.is_some() => self.begin_beat(),
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let post = self.post.clone();
+        match request {
+            // An error means that the client has gone.
+            Request::Status(reply) => {
+                tokio::spawn(async move { reply.send(post.status().await) });
+            }
+            Request::Refresh {
+                profiles,
+                limit,
+                reply,
+            } => {
+                tokio::spawn(async move {
+                    let views = post.settle(profiles, limit, false).await;
+                    reply.send(post.status_of(views).await)
+                });
+            }
+            Request::Reload(reply) => self.begin_reload(Some(reply)),
+        }
+    }
+
+    fn begin_reload(&mut self, asker: Option<Asker>) {
+        let Some(mut daemon) = self.daemon.take() else {
+            self.asked_again.get_or_insert_default().extend(asker);
+            return;
+        };
+        self.askers.extend(asker);
+        // Before the first READY this would be one.
+        if self.ready {
+            self.systemd.reloading();
+        }
+        let reread = Arc::clone(&self.reread);
+        self.reload = Some(tokio::spawn(async move {
+            let read = tokio::task::spawn_blocking(move || reread()).await;
+            let outcome = match read.unwrap_or_else(|error| Err(error.to_string())) {
+                Err(problems) => Err(problems),
+                Ok(settings) => match Box::pin(daemon.replace(settings)).await {
+                    Ok(replaced) => Ok(replaced),
+                    Err(error) => Err(problems_of(&error)),
+                },
+            };
+            (daemon, outcome)
+        }));
+    }
+
+    fn reloaded(&mut self, daemon: Daemon, outcome: Reloaded) {
+        match &outcome {
+            Ok(Replaced {
+                unchanged,
+                replaced,
+                started,
+            }) => tracing::info!(unchanged, replaced, started, "settings reloaded"),
+            Err(problems) => {
+                tracing::error!(problems, "settings not reloaded: nothing has changed");
+            }
+        }
+        self.post = daemon.post();
+        self.daemon = Some(daemon);
+        if self.ready {
+            self.systemd.ready();
+        }
+        self.news.notify_one();
+        let outcome = outcome.map(|_| ());
+        for asker in self.askers.drain(..) {
+            let _ = asker.send(outcome.clone());
+        }
+        if let Some(askers) = self.asked_again.take() {
+            self.askers = askers;
+            self.begin_reload(None);
+        }
+    }
+
+    /// While queues are being replaced there is no whole picture.
+    fn may_look(&self) -> bool {
+        self.look.is_none() && self.daemon.is_some() && (!self.ready || self.systemd.is_asked())
+    }
+
+    fn begin_look(&mut self) {
+        let (post, systemd, ready) = (self.post.clone(), self.systemd, self.ready);
+        self.look = Some(tokio::spawn(async move {
+            let stands = ready || post.files_stand().await;
+            // READY comes before everything else that can be said.
+            if systemd.is_asked() && (ready || !stands) {
+                systemd.status(&line(&post.status().await));
+            }
+            if ready {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+            stands
+        }));
+    }
+
+    fn looked(&mut self, stands: bool) {
+        if self.ready || !stands {
+            return;
+        }
+        // A reload has begun since: it is looked at again when that has ended.
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        self.ready = true;
+        daemon.say_ready();
+        self.systemd.ready();
+        tracing::info!("ready");
+        self.news.notify_one();
+    }
+
+    /// A sign of life of every queue, not of a timer. Where one does not answer there is no next question either.
+    fn begin_beat(&mut self) {
+        if self.beat.as_ref().is_some_and(|beat| !beat.is_finished()) {
+            return;
+        }
+        let (post, systemd, replacing) = (self.post.clone(), self.systemd, self.reload.is_some());
+        self.beat = Some(tokio::spawn(async move {
+            if post.is_alive(replacing).await {
+                systemd.alive();
+            }
+        }));
+    }
+
+    async fn stop(self, stop_timeout: Duration) {
+        let daemon = match (self.daemon, self.reload) {
+            (Some(daemon), _) => Some(daemon),
+            (None, Some(reload)) => match tokio::time::timeout(stop_timeout, reload).await {
+                Ok(Ok((daemon, _))) => Some(daemon),
+                Ok(Err(_)) | Err(_) => None,
+            },
+            (None, None) => None,
+        };
+        match daemon {
+            Some(daemon) => daemon.stop().await,
+            None => tracing::warn!("a reload was still running: it is left to recovery"),
+        }
+    }
+}
+
+async fn ended<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(watchdog: &mut Option<Interval>) {
     match watchdog {
         Some(interval) => {
             interval.tick().await;
         }
         None => std::future::pending().await,
     }
-}
-
-/// What a reload came to: the problems as text where it was refused.
-type Reloaded = Result<Replaced, String>;
-
-async fn reload(
-    daemon: Arc<Mutex<Daemon>>,
-    reread: &Reread,
-    systemd: Systemd,
-    reloaded: mpsc::Sender<Post>,
-) -> Reloaded {
-    systemd.reloading();
-    let outcome = match reread() {
-        Err(problems) => Err(problems),
-        Ok(settings) => {
-            let mut daemon = daemon.lock().await;
-            let replaced = daemon.replace(settings).await;
-            // There is room for one, and the loop takes it before the next reload.
-            let _ = reloaded.try_send(daemon.post());
-            replaced.map_err(|error| problems_of(&error))
-        }
-    };
-    systemd.ready();
-    outcome
 }
 
 /// The text that `reload` prints when settings that read well cannot be used.
@@ -178,33 +335,14 @@ pub fn problems_of(error: &StartError) -> String {
     }
 }
 
-fn log_reload(outcome: &Reloaded) {
-    match outcome {
-        Ok(Replaced {
-            unchanged,
-            replaced,
-            started,
-        }) => {
-            tracing::info!(unchanged, replaced, started, "settings reloaded");
-        }
-        Err(problems) => {
-            tracing::error!(problems, "settings not reloaded: nothing has changed");
-        }
-    }
-}
-
-fn answer_reload(reply: oneshot::Sender<Result<(), String>>, outcome: Reloaded) {
-    let _ = reply.send(outcome.map(|_| ()));
-}
-
-/// One line for `systemctl status`.
+/// One line for `systemctl status`. A reason may quote a program: a line feed of its would begin a message of ours.
 fn line(status: &Status) -> String {
     let state = match status.state {
         Health::Healthy => "healthy",
         Health::Degraded => "degraded",
         Health::Failed => "failed",
     };
-    let troubles = status
+    let mut troubles = status
         .profiles
         .iter()
         .filter_map(|(name, profile)| Some(format!("{name}: {}", profile.reason.as_deref()?)));
@@ -214,8 +352,9 @@ fn line(status: &Status) -> String {
         status.targets.len(),
         status.services.len()
     );
-    match troubles.into_iter().next() {
+    let line = match troubles.next() {
         Some(first) => format!("{counts}; {first}"),
         None => counts,
-    }
+    };
+    line.replace(char::is_control, " ")
 }

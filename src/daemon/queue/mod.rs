@@ -1,0 +1,336 @@
+//! One queue: the task that owns a component's machine and pollers.
+//!
+//! It never blocks on a step: polls, the transaction's step, messages and time are awaited together, so that the newest
+//! version is always known while a transaction runs. A panic in a poll or a step is an event.
+
+mod polling;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, mpsc, oneshot};
+use tokio::task::{self, JoinHandle, JoinSet};
+
+use crate::ledger::Change;
+use crate::poll::Poller;
+use crate::protocol::Identity;
+use crate::settings::ProfileName;
+use crate::source::{FaultKind, Source};
+use crate::transaction::{Action, Event, Hands, Machine, Scope};
+
+use polling::Answer;
+use waiting::Waiter;
+
+use super::report;
+use super::status::QueueView;
+
+/// A step that outlived its queue has this long to come to its end.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
+
+/// What a queue is asked.
+pub enum Message {
+    /// Answered when the queue has gone round its loop: it is alive.
+    Ping(oneshot::Sender<()>),
+    View(oneshot::Sender<QueueView>),
+    /// Polls what is due of these profiles (`None`: all), waits until everything has settled or the steady time has come.
+    Settle {
+        profiles: Option<BTreeSet<ProfileName>>,
+        until: Duration,
+        again: bool,
+        reply: oneshot::Sender<QueueView>,
+    },
+    /// No new transaction; the queue ends when the running one has ended.
+    Stop,
+}
+
+/// A queue's post box and its end.
+pub struct QueueHandle {
+    pub messages: mpsc::UnboundedSender<Message>,
+    pub task: JoinHandle<()>,
+}
+
+/// What all queues share.
+#[derive(Clone)]
+pub struct Shared {
+    pub source: Source,
+    /// One for each call to the service.
+    pub permits: Arc<Semaphore>,
+    /// Woken when there is something new to see.
+    pub news: Arc<Notify>,
+}
+
+/// Starts a queue. Should its task ever die of a panic, another takes over from what the ledger holds: one defect must
+/// not leave targets and services alone until somebody restarts the process.
+pub fn start(machine: Machine, hands: Hands, shared: Shared) -> QueueHandle {
+    let (messages, inbox) = mpsc::unbounded_channel();
+    QueueHandle {
+        messages,
+        task: tokio::spawn(keep(machine, hands, shared, inbox)),
+    }
+}
+
+async fn keep(
+    mut machine: Machine,
+    mut hands: Hands,
+    shared: Shared,
+    inbox: mpsc::UnboundedReceiver<Message>,
+) {
+    // Who holds the inbox reads it; a task that dies lets go of it.
+    let inbox = Arc::new(Mutex::new(inbox));
+    loop {
+        let queue = Queue::new(machine, hands.clone(), shared.clone());
+        let running = tokio::spawn(Box::pin(queue.run(Arc::clone(&inbox).lock_owned().await)));
+        let Err(error) = running.await else { return };
+        let component = loop {
+            tracing::error!(reason = %error, "a queue ended unexpectedly; it goes on in 10 s from what the ledger holds");
+            tokio::time::sleep(AFTER_PANIC).await;
+            match hands.ledger.load().await {
+                Ok(state) => break (hands.component.with_intents(&state.intents), state),
+                Err(error) => tracing::error!(reason = %error, "the ledger cannot be read"),
+            }
+        };
+        let (component, state) = component;
+        hands.component = Arc::new(component);
+        let part = hands.component.state(&state);
+        machine = Machine::new(Arc::clone(&hands.component), part);
+    }
+}
+
+/// A profile's poller while it is at home, and what its last poll said.
+struct Slot {
+    poller: Option<Box<Poller>>,
+    names: Vec<ProfileName>,
+    /// Answers that the ledger could not take yet.
+    unsaved: Vec<Change>,
+    fault: Option<(FaultKind, String, Timestamp)>,
+    /// Steady time before which a failed commit is not tried again.
+    pause: Duration,
+}
+
+struct Queue {
+    machine: Machine,
+    hands: Hands,
+    shared: Shared,
+    slots: BTreeMap<Identity, Slot>,
+    polls: JoinSet<Answer>,
+    /// Whose poll each running task is.
+    polled: HashMap<task::Id, Identity>,
+    step: Option<JoinHandle<Option<Event>>>,
+    /// News of the running tick, and the steady time at which they are planned without the stragglers.
+    gathered: Scope,
+    gather_until: Option<Duration>,
+    jitter: f64,
+    random: fastrand::Rng,
+    waiters: Vec<Waiter>,
+    stopping: bool,
+    polling: bool,
+    /// What `files_stand` said last: a change is news.
+    stood: bool,
+}
+
+impl Queue {
+    fn new(machine: Machine, hands: Hands, shared: Shared) -> Queue {
+        let mut slots: BTreeMap<Identity, Slot> = BTreeMap::new();
+        let component = Arc::clone(machine.component());
+        for (name, (profile, identity)) in &component.profiles {
+            if let Some(slot) = slots.get_mut(identity) {
+                slot.names.push(name.clone());
+                continue;
+            }
+            let poller = polling::poller(profile, identity, &machine, &hands, &shared);
+            let slot = Slot {
+                poller: Some(Box::new(poller)),
+                names: vec![name.clone()],
+                unsaved: Vec::new(),
+                fault: None,
+                pause: Duration::ZERO,
+            };
+            slots.insert(identity.clone(), slot);
+        }
+        let mut random = fastrand::Rng::new();
+        Queue {
+            machine,
+            hands,
+            shared,
+            slots,
+            polls: JoinSet::new(),
+            polled: HashMap::new(),
+            step: None,
+            gathered: Scope::nothing(),
+            gather_until: None,
+            jitter: random.f64(),
+            random,
+            waiters: Vec::new(),
+            stopping: false,
+            polling: false,
+            stood: false,
+        }
+    }
+
+    async fn run(mut self, mut inbox: OwnedMutexGuard<mpsc::UnboundedReceiver<Message>>) {
+        let first = self.on(Event::Tick);
+        self.act(first);
+        loop {
+            // The files come first: interrupted transactions and the last known good, before any network.
+            self.polling |= self.machine.files_stand() || self.machine.is_idle();
+            self.settle();
+            if self.stopping && self.step.is_none() && self.polls.is_empty() {
+                return;
+            }
+            if self.stood != self.machine.files_stand() {
+                self.stood = !self.stood;
+                self.shared.news.notify_one();
+            }
+            let wake = self.wake();
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(message) => self.message(message),
+                    None => self.stop(),
+                },
+                ended = ended(&mut self.step), if self.step.is_some() => {
+                    self.step = None;
+                    if let Some(event) = ended {
+                        let actions = self.on(event);
+                        self.act(actions);
+                    } else {
+                        let actions = self.on(Event::Tick);
+                        self.act(actions);
+                    }
+                }
+                Some(answer) = self.polls.join_next_with_id() => self.joined(answer),
+                () = sleep(wake), if wake.is_some() => self.time(),
+            }
+        }
+    }
+
+    fn steady(&self) -> Duration {
+        self.hands.clock.now().steady
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Action> {
+        self.machine
+            .on(event, self.hands.clock.now(), &mut self.random)
+    }
+
+    /// Says what is to be said and starts the rest as one task, in order.
+    fn act(&mut self, actions: Vec<Action>) {
+        let (said, to_do): (Vec<_>, Vec<_>) = actions
+            .into_iter()
+            .partition(|action| matches!(action, Action::Say(_)));
+        if !said.is_empty() {
+            self.shared.news.notify_one();
+        }
+        for action in said {
+            if let Action::Say(outcome) = action {
+                report::say(self.machine.component(), &outcome);
+            }
+        }
+        if to_do.is_empty() {
+            return;
+        }
+        let hands = self.hands.clone();
+        let state = Arc::clone(self.machine.state());
+        // Work that brings no event (removing what was staged or kept) may still be under way: one after the other.
+        let before = self.step.take();
+        self.step = Some(tokio::spawn(async move {
+            if let Some(Err(error)) = wait(before).await {
+                tracing::error!(reason = %error, "a step ended unexpectedly");
+            }
+            let mut event = None;
+            for action in to_do {
+                event = hands.clone().perform(action, Arc::clone(&state)).await;
+            }
+            event
+        }));
+    }
+
+    /// How long until something is due; `None`: nothing is.
+    fn wake(&self) -> Option<Duration> {
+        let now = self.steady();
+        // Nothing new begins in a queue that ends: its polls are all that it waits for.
+        let free = self.step.is_none() && !self.stopping;
+        let machine = free.then(|| self.machine.next_tick()).flatten();
+        let poll = self.next_poll().map(|(at, _)| at);
+        let waiters = self.waiters.iter().map(|waiter| waiter.until);
+        let times = machine
+            .into_iter()
+            .chain(poll)
+            .chain(self.gather_until)
+            .chain(waiters);
+        times.min().map(|at| at.saturating_sub(now))
+    }
+
+    fn time(&mut self) {
+        let now = self.steady();
+        if self.gather_until.is_some_and(|at| at <= now) {
+            self.plan_gathered();
+        }
+        if let Some((at, identities)) = self.next_poll()
+            && at <= now
+        {
+            self.jitter = self.random.f64();
+            for identity in identities {
+                self.poll(&identity);
+            }
+        }
+        if self.step.is_none() {
+            let actions = self.on(Event::Tick);
+            self.act(actions);
+        }
+    }
+
+    fn plan_gathered(&mut self) {
+        self.gather_until = None;
+        if self.gathered.is_nothing() {
+            return;
+        }
+        let scope = std::mem::replace(&mut self.gathered, Scope::nothing());
+        let actions = self.on(Event::Wake(scope));
+        self.act(actions);
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        let actions = self.on(Event::Stop);
+        self.act(actions);
+    }
+}
+
+impl Slot {
+    pub(super) fn names(&self) -> &[ProfileName] {
+        &self.names
+    }
+}
+
+async fn ended(step: &mut Option<JoinHandle<Option<Event>>>) -> Option<Event> {
+    match step {
+        None => std::future::pending().await,
+        Some(task) => match task.await {
+            Ok(event) => event,
+            Err(error) => Some(Event::Broke(error.to_string())),
+        },
+    }
+}
+
+async fn wait<T>(task: Option<JoinHandle<T>>) -> Option<Result<T, task::JoinError>> {
+    match task {
+        None => None,
+        Some(task) => Some(task.await),
+    }
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        None => std::future::pending().await,
+        Some(duration) => tokio::time::sleep(duration).await,
+    }
+}
+
+impl report::Named for BTreeMap<Identity, Slot> {
+    fn names_of(&self, identity: &Identity) -> &[ProfileName] {
+        self.get(identity).map(Slot::names).unwrap_or_default()
+    }
+}
