@@ -128,10 +128,12 @@ impl Machine {
             .values()
             .filter(|old| old.direction == Direction::Standing)
         {
-            let shared = old
-                .placements
-                .iter()
-                .any(|placement| made.contains(&placement.target));
+            // Its own files restored are no newer ones: the way back stays.
+            let shared = old.placements.iter().any(|placement| {
+                let changes = plan.changes.iter();
+                let mut changes = changes.filter(|change| change.target == placement.target);
+                changes.any(|change| change.digest != placement.digest)
+            });
             if shared {
                 recorded.push(Change::IntentClosed { id: old.id });
                 superseded.extend(old.placements.iter().cloned());

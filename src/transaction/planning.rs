@@ -336,6 +336,10 @@ fn reach<'a>(
         reached.extend(component.fed_by(&fresh));
         seen.append(&mut fresh);
         let feeders = reached.iter().flat_map(|path| component.feeders(path));
+        // What failed together may stand when one of them is another.
+        let condemned = state.quarantine.iter();
+        let together = condemned.filter(|entry| entry.profiles.keys().any(|id| seen.contains(id)));
+        let together = together.flat_map(|entry| entry.profiles.keys().cloned());
         let changed = |identity: &Identity| match (
             state.received.get(identity),
             state.accepted.get(identity),
@@ -344,6 +348,7 @@ fn reach<'a>(
             (received, _) => received.is_some(),
         };
         fresh = feeders
+            .chain(together)
             .filter(|identity| !seen.contains(identity) && changed(identity))
             .collect();
         if fresh.is_empty() {

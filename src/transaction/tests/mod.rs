@@ -1,6 +1,7 @@
 mod any;
 mod forwards;
 mod pauses;
+mod planning;
 mod recovery;
 mod standing;
 mod world;

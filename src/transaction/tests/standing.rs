@@ -180,3 +180,24 @@ fn files_count_as_put_in_place_when_they_are_there() {
     assert_eq!(since(Step::Notify), swapped);
     assert_eq!(since(Step::NotifyBack), back);
 }
+
+#[test]
+fn restoring_a_file_of_a_standing_transaction_leaves_it_its_way_back() {
+    let mut world = World::new(
+        &["p"],
+        vec![
+            target("/t", &["p"], &["web"]),
+            target("/u", &["p"], &["web"]),
+        ],
+        vec![service("web", OnFailure::Rollback)],
+    );
+    world.deliver("p", "one");
+    world.says("web", Step::Notify, &[perhaps()]);
+    world.deliver("p", "two web:notify:no");
+    std::fs::remove_file(world.file("/t")).unwrap();
+    world.restart();
+    world.settle();
+    assert_eq!(world.reads("/t"), "one");
+    assert_eq!(world.reads("/u"), "one");
+    world.hold_promises();
+}

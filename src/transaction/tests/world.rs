@@ -247,12 +247,16 @@ impl World {
 
     pub fn receive_as(&mut self, profile: &str, text: &str, label: Option<&str>) {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let kind = match text.starts_with(['{', '[']) {
+            true => "application/json",
+            false => "text/plain",
+        };
         self.bodies.insert(Digest::of(&bytes), bytes.clone());
         let change = Change::Received {
             identity: id(profile),
             configuration: Configuration::new(
                 bytes,
-                Some("text/plain".to_owned()),
+                Some(kind.to_owned()),
                 label.map(str::to_owned),
             ),
             at: self.now.wall,

@@ -1,0 +1,228 @@
+//! What a plan holds, with real files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::planning::Planner;
+use super::super::{Plan, Scope};
+use super::world::{World, id, path, profile, service, target};
+use crate::ledger::Installed;
+use crate::settings::OnFailure;
+
+/// A plan of this scope, nothing being forced or barred.
+fn plan(world: &World, scope: &Scope) -> Plan {
+    Planner {
+        component: &world.component,
+        state: world.machine.state(),
+        content: &world.content,
+        installer: &world.installer,
+        bodies: &world.bodies,
+        scope,
+        forced: &BTreeMap::new(),
+        barred: &BTreeMap::new(),
+        resumed: &BTreeMap::new(),
+        turned_down: &BTreeMap::new(),
+        now: world.now.wall,
+    }
+    .plan()
+}
+
+fn changed(plan: &Plan) -> BTreeSet<&str> {
+    plan.changes
+        .iter()
+        .map(|change| change.target.as_str())
+        .collect()
+}
+
+/// `/a` from p, `/ab` merged from p and q, `/b` from q, `/c` from r.
+fn merged() -> World {
+    let targets = vec![
+        target("/a.json", &["p"], &["web"]),
+        target("/ab.json", &["p", "q"], &["web"]),
+        target("/b.json", &["q"], &["web"]),
+        target("/c.json", &["r"], &["web"]),
+    ];
+    let web = service("web", OnFailure::Rollback);
+    let mut world = World::new(&["p", "q", "r"], targets, vec![web]);
+    for name in ["p", "q", "r"] {
+        world.receive_quietly(name, r#"{"n": 1}"#);
+    }
+    world.event(super::super::Event::Wake(Scope::All));
+    world.run();
+    world
+}
+
+#[test]
+fn only_the_profiles_that_feed_a_failing_target_drop_out() {
+    let mut world = merged();
+    world.receive_quietly("p", "[no object]");
+    world.receive_quietly("q", r#"{"n": 2}"#);
+    world.receive_quietly("r", r#"{"n": 2}"#);
+    let plan = plan(&world, &Scope::All);
+    assert_eq!(changed(&plan), BTreeSet::from(["/c.json"]));
+    assert_eq!(plan.accepts.keys().cloned().collect::<Vec<_>>(), [id("r")]);
+    assert!(plan.refused.contains_key(&id("p")));
+    assert!(plan.refused[&id("q")].reason.contains("`/ab.json`"));
+    assert!(plan.waiting.is_empty(), "all count with what is accepted");
+}
+
+#[test]
+fn a_target_whose_required_profile_has_nothing_waits_and_its_other_profiles_go_on_elsewhere() {
+    let targets = vec![
+        target("/a.json", &["p"], &["web"]),
+        target("/ab.json", &["p", "q"], &["web"]),
+    ];
+    let web = service("web", OnFailure::Rollback);
+    let mut world = World::new(&["p", "q"], targets, vec![web]);
+    world.deliver("p", r#"{"n": 1}"#);
+    assert_eq!(world.reads("/ab.json"), "");
+    assert!(world.machine.waiting()[&path("/ab.json")].contains("`q`"));
+    assert!(world.reads("/a.json").contains("1"));
+    world.deliver("q", r#"{"m": 1}"#);
+    assert!(world.reads("/ab.json").contains("m"));
+    assert!(world.machine.waiting().is_empty());
+    world.hold_promises();
+}
+
+#[test]
+fn an_optional_profile_is_waited_for_by_nobody() {
+    let mut optional = profile("q");
+    optional.required = false;
+    let targets = vec![target("/ab.json", &["p", "q"], &["web"])];
+    let web = service("web", OnFailure::Rollback);
+    let mut world = World::of(vec![profile("p"), optional], targets, vec![web]);
+    world.deliver("p", r#"{"n": 1}"#);
+    assert!(world.reads("/ab.json").contains("n"));
+    world.deliver("q", r#"{"m": 1}"#);
+    assert!(world.reads("/ab.json").contains("m"));
+    world.hold_promises();
+}
+
+#[test]
+fn with_a_new_version_come_all_of_its_targets_and_their_new_versions() {
+    let mut world = merged();
+    world.receive_quietly("p", r#"{"n": 2}"#);
+    world.receive_quietly("q", r#"{"m": 2}"#);
+    world.receive_quietly("r", r#"{"n": 2}"#);
+    let plan = plan(&world, &Scope::profile(id("p")));
+    // q is new as well, and `/ab.json` shows it: so must `/b.json`. Nothing ties r to them.
+    assert_eq!(
+        changed(&plan),
+        BTreeSet::from(["/a.json", "/ab.json", "/b.json"])
+    );
+    let accepts: Vec<_> = plan.accepts.keys().cloned().collect();
+    assert_eq!(accepts, [id("p"), id("q")]);
+}
+
+#[test]
+fn a_file_that_is_not_ours_goes_to_history_before_it_is_replaced() {
+    let mut world = merged();
+    std::fs::remove_file(world.file("/c.json")).unwrap();
+    std::fs::copy(world.file("/ab.json"), world.file("/other")).unwrap();
+    let foreign = std::fs::OpenOptions::new()
+        .append(true)
+        .open(world.file("/other"));
+    std::io::Write::write_all(&mut foreign.unwrap(), b"mine").unwrap();
+    rustix::fs::rename(world.file("/other"), world.file("/c.json")).unwrap();
+    let plan = plan(&world, &Scope::All);
+    let change = &plan.changes[0];
+    assert_eq!(changed(&plan), BTreeSet::from(["/c.json"]));
+    assert!(change.foreign.as_ref().unwrap().bytes.ends_with(b"mine"));
+    assert!(
+        !format!("{plan:?}").contains("mine"),
+        "bytes are never shown"
+    );
+    world.event(super::super::Event::Wake(Scope::All));
+    world.run();
+    assert_eq!(world.ledger.found_files.len(), 1);
+    world.hold_promises();
+}
+
+#[test]
+fn what_an_interrupted_transaction_changed_is_a_change_even_if_it_is_right() {
+    let world = merged();
+    let digest = world.disk(&path("/c.json")).unwrap();
+    let forced = BTreeMap::from([(path("/c.json"), digest)]);
+    let plan = Planner {
+        component: &world.component,
+        state: world.machine.state(),
+        content: &world.content,
+        installer: &world.installer,
+        bodies: &world.bodies,
+        scope: &Scope::nothing(),
+        forced: &forced,
+        barred: &BTreeMap::new(),
+        resumed: &BTreeMap::new(),
+        turned_down: &BTreeMap::new(),
+        now: world.now.wall,
+    }
+    .plan();
+    assert_eq!(changed(&plan), BTreeSet::from(["/c.json"]));
+    assert!(plan.changes[0].foreign.is_none());
+}
+
+#[test]
+fn a_barred_target_holds_back_its_profiles_and_nothing_else() {
+    let mut world = merged();
+    for name in ["p", "q", "r"] {
+        world.receive_quietly(name, r#"{"n": 2}"#);
+    }
+    let barred = BTreeMap::from([(path("/a.json"), "no space".to_owned())]);
+    let plan = Planner {
+        component: &world.component,
+        state: world.machine.state(),
+        content: &world.content,
+        installer: &world.installer,
+        bodies: &world.bodies,
+        scope: &Scope::All,
+        forced: &BTreeMap::new(),
+        barred: &barred,
+        resumed: &BTreeMap::new(),
+        turned_down: &BTreeMap::new(),
+        now: world.now.wall,
+    }
+    .plan();
+    assert!(plan.delayed[&id("p")].contains("no space"));
+    assert_eq!(plan.delayed.len(), 1);
+    let accepts: Vec<_> = plan.accepts.keys().cloned().collect();
+    assert_eq!(accepts, [id("q"), id("r")]);
+    assert!(plan.hindered.is_empty(), "its next time is set already");
+    assert!(plan.waiting.contains_key(&path("/a.json")));
+}
+
+#[test]
+fn right_bytes_that_the_ledger_does_not_know_are_taken_over_and_told() {
+    let mut world = merged();
+    let known: Installed = world.ledger.installed[&path("/c.json")].clone();
+    let forget = crate::ledger::Change::Installed {
+        target: path("/c.json"),
+        installed: None,
+    };
+    world.ledger.apply(&forget);
+    world.machine.apply(&[forget]);
+    let plan = plan(&world, &Scope::All);
+    assert!(plan.changes.is_empty());
+    assert_eq!(plan.adopted[&path("/c.json")].digest, known.digest);
+    world.event(super::super::Event::Wake(Scope::All));
+    world.run();
+    world.hold_promises();
+}
+
+#[test]
+fn a_condemned_outcome_is_known_also_when_half_of_it_lies_there_already() {
+    let mut world = merged();
+    world.says("web", super::super::Step::Notify, &[super::world::no()]);
+    world.receive_quietly("p", r#"{"n": 2}"#);
+    world.receive_quietly("r", r#"{"n": 2}"#);
+    world.event(super::super::Event::Wake(Scope::All));
+    world.run();
+    assert_eq!(world.ledger.quarantine.len(), 1);
+    // Together they failed; with another p this r is another outcome, and may stand.
+    world.deliver("p", r#"{"n": 3}"#);
+    assert!(world.reads("/c.json").contains("2"));
+    // With the old p again it would be the condemned one.
+    let swaps = world.count("swap");
+    world.deliver("p", r#"{"n": 2}"#);
+    assert_eq!(world.count("swap"), swaps);
+    assert!(world.reads("/a.json").contains("3"));
+    world.hold_promises();
+}
