@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Now;
-use crate::install::Kept;
-use crate::ledger::{Change, Direction, Installed, ServiceCondition, ServiceRecord};
+use crate::install::{Kept, Placement};
+use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
 use crate::protocol::Digest;
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
@@ -15,7 +15,7 @@ use super::phase::{Open, Phase};
 
 impl Machine {
     /// The commit that ends a transaction well.
-    pub(super) fn close(&mut self, open: Open, now: Now) -> Vec<Action> {
+    pub(super) fn close(&mut self, mut open: Open, now: Now) -> Vec<Action> {
         let mut changes = Vec::new();
         let mut installed = self.digests();
         for change in &open.plan.changes {
@@ -84,12 +84,37 @@ impl Machine {
         } else {
             changes.push(Change::IntentClosed { id: open.intent.id });
         }
+        let superseded = self.superseded(&open);
+        let ids = superseded.iter().map(|old| old.id);
+        changes.extend(ids.map(|id| Change::IntentClosed { id }));
+        open.superseded = superseded
+            .into_iter()
+            .flat_map(|old| old.placements)
+            .collect();
         self.phase = Phase::Closing {
             open,
             changes: changes.clone(),
             standing,
         };
         vec![Action::Commit(changes)]
+    }
+
+    /// Standing transactions over whose files this one has put others. Not before it ends well: if it goes back, their
+    /// files are there again, and so must be their way back.
+    fn superseded(&self, open: &Open) -> Vec<Intent> {
+        // Its own files restored are no newer ones.
+        let newer = |placement: &Placement| {
+            let mut changes = open.plan.changes.iter();
+            changes.any(|change| {
+                change.target == placement.target && change.digest != placement.digest
+            })
+        };
+        let intents = self.state.intents.values();
+        intents
+            .filter(|old| old.direction == Direction::Standing)
+            .filter(|old| old.placements.iter().any(newer))
+            .cloned()
+            .collect()
     }
 
     /// The service knows of all that is installed, and of all that is gone.
@@ -138,10 +163,11 @@ impl Machine {
         self.take_in(&changes);
         let mut actions = Vec::new();
         // A kept name that is still needed goes when the transaction stands no more.
-        let released = match standing {
+        let mut released = match standing {
             true => open.undo.clone(),
             false => open.intent.placements.clone(),
         };
+        released.extend(open.superseded.iter().cloned());
         if !released.is_empty() {
             actions.push(Action::Release(released));
         }

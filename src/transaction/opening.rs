@@ -121,24 +121,6 @@ impl Machine {
                 }
             }
         }
-        let mut superseded = Vec::new();
-        for old in self
-            .state
-            .intents
-            .values()
-            .filter(|old| old.direction == Direction::Standing)
-        {
-            // Its own files restored are no newer ones: the way back stays.
-            let shared = old.placements.iter().any(|placement| {
-                let changes = plan.changes.iter();
-                let mut changes = changes.filter(|change| change.target == placement.target);
-                changes.any(|change| change.digest != placement.digest)
-            });
-            if shared {
-                recorded.push(Change::IntentClosed { id: old.id });
-                superseded.extend(old.placements.iter().cloned());
-            }
-        }
         recorded.push(Change::Intent(intent.clone()));
         let leftover = known
             .values()
@@ -153,7 +135,7 @@ impl Machine {
             baseline,
             verdicts,
             leftover,
-            superseded,
+            superseded: Vec::new(),
         };
         self.phase = Phase::Opening(open, recorded.clone());
         vec![Action::Commit(recorded)]
@@ -237,9 +219,6 @@ impl Machine {
             .cloned()
             .collect();
         let mut actions = Vec::new();
-        if !open.superseded.is_empty() {
-            actions.push(Action::Release(open.superseded.clone()));
-        }
         if !open.leftover.is_empty() {
             actions.push(Action::Discard(open.leftover.clone()));
         }

@@ -74,7 +74,7 @@ pub(super) struct Open {
     pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
     /// What the interrupted transaction had staged: this one has staged anew.
     pub leftover: Vec<(TargetPath, String)>,
-    /// Earlier intents that this one's commit has closed: their kept names go.
+    /// Of earlier intents that the end of this one closes: their kept names go.
     pub superseded: Vec<Placement>,
 }
 

@@ -201,3 +201,16 @@ fn restoring_a_file_of_a_standing_transaction_leaves_it_its_way_back() {
     assert_eq!(world.reads("/u"), "one");
     world.hold_promises();
 }
+
+#[test]
+fn a_newer_transaction_that_goes_back_leaves_the_standing_one_its_way_back() {
+    let mut world = small();
+    world.says("web", Step::Notify, &[perhaps()]);
+    world.deliver("p", "two web:notify:no");
+    world.deliver("p", "three web:check:no");
+    world.hold_promises();
+    world.settle();
+    assert_eq!(world.reads("/t"), "one");
+    assert_eq!(world.ledger.quarantine.len(), 2);
+    world.hold_promises();
+}
