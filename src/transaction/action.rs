@@ -21,7 +21,7 @@ pub enum Event {
     Tick,
     /// No new work from now on; what has not reached the commit is given up.
     Stop,
-    Planned(Plan),
+    Planned(Box<Plan>),
     /// One result a metadata repair, in the order of the action.
     Repaired(Vec<(TargetPath, Installed, Result<(), String>)>),
     /// One result a change, in the order of the action.

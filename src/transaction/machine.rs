@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backoff::Backoff;
 use crate::clock::Now;
 use crate::ledger::{Change, Intent, State};
 use crate::protocol::{Digest, Identity};
@@ -16,6 +15,7 @@ use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Answers, Event, Outcome};
 use super::component::is_open;
+use super::pauses::Rest;
 use super::phase::{Draft, Phase, Retry};
 use super::planning::TurnedDown;
 use super::{Component, Scope};
@@ -27,29 +27,21 @@ pub struct Machine {
     /// Shared with the plan that is being made; a change made meanwhile copies it.
     pub(super) state: Arc<State>,
     pub(super) phase: Phase,
-    dirty: Scope,
+    pub(super) dirty: Scope,
     /// Targets that could not be written, checked or whose services could not be asked.
     pub(super) barred: BTreeMap<TargetPath, Retry>,
     /// Versions that a staged check turned down; forgotten with the process.
     pub(super) turned_down: TurnedDown,
     pub(super) services: BTreeMap<ServiceName, Retry>,
     /// The ledger or a task failed.
-    rest: Option<Rest>,
+    pub(super) rest: Option<Rest>,
     recover: VecDeque<u64>,
     /// Interrupted transactions whose attempt this process has counted.
     pub(super) counted: BTreeSet<u64>,
     stopping: bool,
     pub(super) waiting: BTreeMap<TargetPath, String>,
     pub(super) left_out: BTreeMap<Identity, LeftOut>,
-    failures: u32,
-}
-
-/// A pause of the whole queue.
-#[derive(Debug)]
-struct Rest {
-    reason: String,
-    /// Steady time; `None` once it has passed and the queue tries again.
-    until: Option<Duration>,
+    pub(super) failures: u32,
 }
 
 /// Why a profile's newest version is not what counts, where it is not refused.
@@ -58,12 +50,6 @@ pub enum LeftOut {
     Quarantined(String),
     Delayed(String),
 }
-
-/// Between attempts on a host that does not let us, or a service that does not answer.
-pub(super) const PAUSES: Backoff = Backoff {
-    first: Duration::from_secs(2),
-    ceiling: Duration::from_secs(300),
-};
 
 impl Machine {
     /// `state` is what the ledger holds of this component. Open intents are taken up first, then everything is planned.
@@ -209,7 +195,7 @@ impl Machine {
                 Vec::new()
             }
             Event::Broke(reason) => self.broke(reason, now, random),
-            Event::Planned(plan) => self.planned(plan, now, random),
+            Event::Planned(plan) => self.planned(*plan, now, random),
             Event::Repaired(results) => self.repaired(results, now, random),
             Event::Staged(results) => self.staged(results, now, random),
             Event::StagedChecked(verdicts) => self.staged_checked(verdicts, now, random),
@@ -332,97 +318,6 @@ impl Machine {
             self.recover.retain(|open| *open != id);
         }
         self.next(now)
-    }
-
-    /// The ledger or a task failed before anything was swapped: everything in scope is tried again after a pause.
-    pub(super) fn rest(
-        &mut self,
-        reason: String,
-        scope: Option<Scope>,
-        now: Now,
-        random: &mut fastrand::Rng,
-    ) -> Vec<Action> {
-        self.phase = Phase::Idle;
-        self.dirty.add(scope.unwrap_or(Scope::All));
-        self.failures = self.failures.saturating_add(1);
-        let pause = PAUSES.pause(self.failures, random.f64());
-        let due = now.steady + pause;
-        self.rest = Some(Rest {
-            reason: reason.clone(),
-            until: Some(due),
-        });
-        vec![Action::Say(Outcome::Trouble {
-            reason,
-            retry_in: pause,
-        })]
-    }
-
-    /// Bars these targets for a growing while.
-    pub(super) fn bar(
-        &mut self,
-        targets: impl IntoIterator<Item = TargetPath>,
-        reason: &str,
-        now: Now,
-        random: &mut fastrand::Rng,
-    ) -> Vec<Action> {
-        let mut said = Vec::new();
-        for target in targets {
-            let failures = self
-                .barred
-                .get(&target)
-                .map_or(1, |retry| retry.failures.saturating_add(1));
-            let pause = PAUSES.pause(failures, random.f64());
-            let retry = Retry {
-                reason: reason.to_owned(),
-                failures,
-                due: now.steady + pause,
-            };
-            self.barred.insert(target.clone(), retry);
-            let reason = reason.to_owned();
-            said.push(Action::Say(Outcome::Delayed {
-                target,
-                reason,
-                retry_in: pause,
-            }));
-        }
-        said
-    }
-
-    /// Tries the blocked step again at a later time.
-    pub(super) fn block(
-        &mut self,
-        then: Phase,
-        failures: u32,
-        reason: String,
-        now: Now,
-        random: &mut fastrand::Rng,
-    ) -> Vec<Action> {
-        let pause = PAUSES.pause(failures, random.f64());
-        self.phase = Phase::Blocked {
-            until: now.steady + pause,
-            then: Box::new(then),
-        };
-        vec![Action::Say(Outcome::BackFailed {
-            reason,
-            retry_in: pause,
-        })]
-    }
-
-    /// A commit that must not be lost is tried again at a later time; nothing else happens until it is made.
-    pub(super) fn record_later(
-        &mut self,
-        then: Phase,
-        reason: String,
-        now: Now,
-        random: &mut fastrand::Rng,
-    ) -> Vec<Action> {
-        self.failures = self.failures.saturating_add(1);
-        let retry_in = PAUSES.pause(self.failures, random.f64());
-        self.phase = Phase::Blocked {
-            until: now.steady + retry_in,
-            then: Box::new(then),
-        };
-        vec![Action::Say(Outcome::Trouble { reason, retry_in })]
     }
 
     fn tick(&mut self, now: Now) -> Vec<Action> {

@@ -12,6 +12,7 @@ mod drafting;
 mod forward;
 mod machine;
 mod opening;
+mod pauses;
 mod phase;
 mod plan;
 mod planning;

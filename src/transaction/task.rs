@@ -108,7 +108,7 @@ impl Hands {
             }
             .plan()
         });
-        event(planned.await, Event::Planned)
+        event(planned.await, |plan| Event::Planned(Box::new(plan)))
     }
 
     async fn bodies(

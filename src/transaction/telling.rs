@@ -12,7 +12,8 @@ use crate::settings::{ServiceName, TargetPath};
 use super::action::{About, Action, Answers, Event, Outcome, Step};
 use super::closing::record_of;
 use super::forward::{about, weigh};
-use super::machine::{Machine, PAUSES};
+use super::machine::Machine;
+use super::pauses::PAUSES;
 use super::phase::{Phase, Retry};
 
 /// One round of telling.

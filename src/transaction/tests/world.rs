@@ -473,7 +473,7 @@ impl World {
                     now: self.now.wall,
                 }
                 .plan();
-                Some(Event::Planned(plan))
+                Some(Event::Planned(Box::new(plan)))
             }
             Action::Repair(repairs) => Some(Event::Repaired(
                 repairs

@@ -1,0 +1,119 @@
+//! What is tried again later, and when.
+
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::clock::Now;
+use crate::settings::TargetPath;
+
+use super::Scope;
+use super::action::{Action, Outcome};
+use super::machine::Machine;
+use super::phase::{Phase, Retry};
+
+/// Between attempts on a host that does not let us, or a service that does not answer.
+pub(super) const PAUSES: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    ceiling: Duration::from_secs(300),
+};
+
+/// A pause of the whole queue.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub reason: String,
+    /// Steady time; `None` once it has passed and the queue tries again.
+    pub until: Option<Duration>,
+}
+
+impl Machine {
+    /// The ledger or a task failed before anything was swapped: everything in scope is tried again after a pause.
+    pub(super) fn rest(
+        &mut self,
+        reason: String,
+        scope: Option<Scope>,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        self.phase = Phase::Idle;
+        self.dirty.add(scope.unwrap_or(Scope::All));
+        self.failures = self.failures.saturating_add(1);
+        let pause = PAUSES.pause(self.failures, random.f64());
+        let due = now.steady + pause;
+        self.rest = Some(Rest {
+            reason: reason.clone(),
+            until: Some(due),
+        });
+        vec![Action::Say(Outcome::Trouble {
+            reason,
+            retry_in: pause,
+        })]
+    }
+
+    /// Bars these targets for a growing while.
+    pub(super) fn bar(
+        &mut self,
+        targets: impl IntoIterator<Item = TargetPath>,
+        reason: &str,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let mut said = Vec::new();
+        for target in targets {
+            let failures = self
+                .barred
+                .get(&target)
+                .map_or(1, |retry| retry.failures.saturating_add(1));
+            let pause = PAUSES.pause(failures, random.f64());
+            let retry = Retry {
+                reason: reason.to_owned(),
+                failures,
+                due: now.steady + pause,
+            };
+            self.barred.insert(target.clone(), retry);
+            let reason = reason.to_owned();
+            said.push(Action::Say(Outcome::Delayed {
+                target,
+                reason,
+                retry_in: pause,
+            }));
+        }
+        said
+    }
+
+    /// Tries the blocked step again at a later time.
+    pub(super) fn block(
+        &mut self,
+        then: Phase,
+        failures: u32,
+        reason: String,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        let pause = PAUSES.pause(failures, random.f64());
+        self.phase = Phase::Blocked {
+            until: now.steady + pause,
+            then: Box::new(then),
+        };
+        vec![Action::Say(Outcome::BackFailed {
+            reason,
+            retry_in: pause,
+        })]
+    }
+
+    /// A commit that must not be lost is tried again at a later time; nothing else happens until it is made.
+    pub(super) fn record_later(
+        &mut self,
+        then: Phase,
+        reason: String,
+        now: Now,
+        random: &mut fastrand::Rng,
+    ) -> Vec<Action> {
+        self.failures = self.failures.saturating_add(1);
+        let retry_in = PAUSES.pause(self.failures, random.f64());
+        self.phase = Phase::Blocked {
+            until: now.steady + retry_in,
+            then: Box::new(then),
+        };
+        vec![Action::Say(Outcome::Trouble { reason, retry_in })]
+    }
+}
