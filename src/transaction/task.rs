@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -359,14 +360,36 @@ async fn tell(
                 step == Step::NotifyBack && ran && services.running(service).await == Running::No;
             // Whatever starts or reloads a unit makes a job, and jobs may wait for us to be ready.
             let job = down || matches!(service.notify, Notify::Reload { .. });
-            if job && ready.wait_for(|ready| *ready).await.is_err() {
-                return Verdict::Undecided("appconfigd ended before it was ready".to_owned());
+            if job && let Err(verdict) = wait_until_ready(&mut ready, step, service).await {
+                return verdict;
             }
             match down {
                 true => services.start_again(service).await,
                 false => services.notify(service, about.since, &[]).await,
             }
         }
+    }
+}
+
+/// Forwards, READY always comes: the files of the transaction count as standing. On the way back there may be no file
+/// that could stand (a first version that was refused), so that READY may have to wait for us: the wait is bounded.
+async fn wait_until_ready(
+    ready: &mut watch::Receiver<bool>,
+    step: Step,
+    service: &Service,
+) -> Result<(), Verdict> {
+    let limit = match step {
+        Step::NotifyBack => service.timeout,
+        Step::Check | Step::Notify | Step::Probe | Step::ProbeBack => Duration::MAX,
+    };
+    match tokio::time::timeout(limit, ready.wait_for(|ready| *ready)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(Verdict::Undecided(
+            "appconfigd ended before it was ready".to_owned(),
+        )),
+        Err(_) => Err(Verdict::Undecided(
+            "unit jobs wait until appconfigd is ready".to_owned(),
+        )),
     }
 }
 
