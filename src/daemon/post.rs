@@ -174,7 +174,7 @@ fn required_stand(view: &QueueView) -> bool {
         .filter(|(profile, _)| profile.required);
     let mut identities = required.map(|(_, identity)| identity);
     identities.all(|identity| {
-        let fed = view.component.fed_by(&BTreeSet::from([identity.clone()]));
+        let fed = view.component.fed_by([identity]);
         let installed = |path: &TargetPath| {
             let mut placements = open.iter().flat_map(|intent| &intent.placements);
             view.state.installed.contains_key(path)

@@ -236,11 +236,11 @@ impl Status {
                         Some(FaultKind::Lost | FaultKind::Throttled) | None
                     )
             }
-        }) || self.services.values().any(|service| {
-            matches!(
-                service.state,
-                ServiceCondition::Failed | ServiceCondition::Pending
-            )
+        }) || self.services.values().any(|service| match service.state {
+            ServiceCondition::Failed => true,
+            // Never told of anything: what keeps its files away is what counts.
+            ServiceCondition::Pending => service.last_result.is_some(),
+            ServiceCondition::Acknowledged | ServiceCondition::NotRunning => false,
         })
     }
 }
@@ -321,7 +321,7 @@ impl QueueView {
                 Some("not received yet".to_owned()),
             );
         }
-        let fed = self.component.fed_by(&[identity.clone()].into());
+        let fed = self.component.fed_by([identity]);
         let waiting = fed
             .iter()
             .find_map(|path| Some(format!("target `{path}`: {}", self.waiting.get(path)?)));
@@ -383,6 +383,8 @@ impl QueueView {
             Some(ServiceCondition::Failed) if pending => ServiceCondition::Failed,
             _ if pending => ServiceCondition::Pending,
             Some(ServiceCondition::NotRunning) => ServiceCondition::NotRunning,
+            // Its files wait for their first version, and it has been told of nothing.
+            None if !self.component.dependencies(name).is_empty() => ServiceCondition::Pending,
             _ => ServiceCondition::Acknowledged,
         };
         ServiceStatus {

@@ -327,7 +327,13 @@ impl Machine {
                 quarantined: back.quarantined,
             }),
         ];
-        actions.extend(self.schedule(back.intent.services.keys(), now, random));
+        // Who was never told of the new files has nothing to hear of the way back.
+        let told = back
+            .intent
+            .services
+            .iter()
+            .filter(|(_, service)| service.notified);
+        actions.extend(self.schedule(told.map(|(name, _)| name), now, random));
         // Other profiles of the transaction may still go on, and a target that was gone is made from what is accepted.
         let profiles: BTreeSet<Identity> = back.intent.profiles.keys().cloned().collect();
         self.mark(Scope::Some { profiles, targets });

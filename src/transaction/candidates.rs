@@ -181,7 +181,7 @@ impl Planner<'_> {
     /// New versions of which at least one target was made, or which feed none, are accepted by this plan.
     pub(super) fn accept(&self, candidates: &BTreeMap<Identity, Candidate>, plan: &mut Plan) {
         for (identity, candidate) in candidates.iter().filter(|(_, candidate)| candidate.new) {
-            let fed = self.component.fed_by(&BTreeSet::from([identity.clone()]));
+            let fed = self.component.fed_by([identity]);
             if fed.is_empty() || fed.iter().any(|path| plan.sound.contains(path)) {
                 let version = Version {
                     since: self.now,

@@ -139,7 +139,7 @@ impl Machine {
             }
         };
         let depends = self.component.dependencies(service);
-        depends.into_iter().filter_map(pair).collect()
+        depends.iter().cloned().filter_map(pair).collect()
     }
 
     pub(super) fn closed(

@@ -15,6 +15,15 @@ pub struct Component {
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// Intents that an earlier run left open and that touch this component.
     pub intents: BTreeSet<u64>,
+    reverse: Reverse,
+}
+
+/// The same relations from the other end: a thousand profiles of one service are asked for one by one.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Reverse {
+    names: BTreeMap<Identity, Vec<ProfileName>>,
+    fed: BTreeMap<Identity, BTreeSet<TargetPath>>,
+    depended: BTreeMap<ServiceName, BTreeSet<TargetPath>>,
 }
 
 /// A node of the graph whose components are looked for.
@@ -100,7 +109,36 @@ impl Component {
                 components.entry(root).or_default().intents.insert(*id);
             }
         }
-        components.into_values().collect()
+        components.into_values().map(Component::indexed).collect()
+    }
+
+    fn indexed(mut self) -> Component {
+        let mut reverse = Reverse::default();
+        for (name, (_, identity)) in &self.profiles {
+            reverse
+                .names
+                .entry(identity.clone())
+                .or_default()
+                .push(name.clone());
+        }
+        for (path, target) in &self.targets {
+            for identity in target.from.iter().filter_map(|name| self.identity(name)) {
+                reverse
+                    .fed
+                    .entry(identity.clone())
+                    .or_default()
+                    .insert(path.clone());
+            }
+            for service in &target.notify {
+                reverse
+                    .depended
+                    .entry(service.clone())
+                    .or_default()
+                    .insert(path.clone());
+            }
+        }
+        self.reverse = reverse;
+        self
     }
 
     /// The same with the intents that name one of its targets now.
@@ -129,22 +167,23 @@ impl Component {
     }
 
     /// The names under which a profile of this identity is declared, for logs.
-    pub fn names(&self, identity: &Identity) -> Vec<&ProfileName> {
-        let same = self
-            .profiles
-            .iter()
-            .filter(|(_, (_, other))| other == identity);
-        same.map(|(name, _)| name).collect()
+    pub fn names(&self, identity: &Identity) -> &[ProfileName] {
+        self.reverse
+            .names
+            .get(identity)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// The targets that are made from one of these profiles.
-    pub fn fed_by(&self, profiles: &BTreeSet<Identity>) -> BTreeSet<TargetPath> {
-        let fed = |target: &Target| {
-            let mut feeders = target.from.iter().filter_map(|name| self.identity(name));
-            feeders.any(|identity| profiles.contains(identity))
-        };
-        let targets = self.targets.iter().filter(|(_, target)| fed(target));
-        targets.map(|(path, _)| path.clone()).collect()
+    pub fn fed_by<'a>(
+        &self,
+        profiles: impl IntoIterator<Item = &'a Identity>,
+    ) -> BTreeSet<TargetPath> {
+        let fed = profiles
+            .into_iter()
+            .filter_map(|identity| self.reverse.fed.get(identity));
+        fed.flatten().cloned().collect()
     }
 
     pub fn feeders(&self, target: &TargetPath) -> BTreeSet<Identity> {
@@ -174,12 +213,9 @@ impl Component {
     }
 
     /// The targets that a service depends on.
-    pub fn dependencies(&self, service: &ServiceName) -> BTreeSet<TargetPath> {
-        let depends = self
-            .targets
-            .iter()
-            .filter(|(_, target)| target.notify.contains(service));
-        depends.map(|(path, _)| path.clone()).collect()
+    pub fn dependencies(&self, service: &ServiceName) -> &BTreeSet<TargetPath> {
+        static NONE: BTreeSet<TargetPath> = BTreeSet::new();
+        self.reverse.depended.get(service).unwrap_or(&NONE)
     }
 
     /// The digest of these services' definitions: a quarantine holds for these and no others.

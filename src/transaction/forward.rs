@@ -84,7 +84,7 @@ impl Machine {
             }
         }
         if let Some((name, reason)) = undecided {
-            let depend = self.component.dependencies(&name);
+            let depend = self.component.dependencies(&name).clone();
             let mut actions = self.bar(depend, &reason, now, random);
             actions.extend(self.turn_back(open, reason, false, now));
             return actions;

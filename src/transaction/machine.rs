@@ -98,9 +98,11 @@ impl Machine {
                 let newest = configuration.digest();
                 self.turned_down
                     .retain(|(one, digest), _| one != identity || *digest == newest);
-                for path in self.component.fed_by(&BTreeSet::from([identity.clone()])) {
+                for path in self.component.fed_by([identity]) {
                     self.barred.remove(&path);
                 }
+                // Why the version before was left out says nothing about this one.
+                self.left_out.remove(identity);
             }
             Arc::make_mut(&mut self.state).apply(change);
         }

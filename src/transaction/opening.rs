@@ -111,8 +111,8 @@ impl Machine {
             .collect();
         for service in &services {
             for target in self.component.dependencies(service) {
-                if placed.contains(&target) {
-                    let service = service.clone();
+                if placed.contains(target) {
+                    let (service, target) = (service.clone(), target.clone());
                     recorded.push(Change::Acknowledged {
                         service,
                         target,

@@ -123,7 +123,7 @@ impl Machine {
     fn about_installed(&self, services: &BTreeSet<ServiceName>, now: Now) -> About {
         let targets: BTreeSet<TargetPath> = services
             .iter()
-            .flat_map(|name| self.component.dependencies(name))
+            .flat_map(|name| self.component.dependencies(name).iter().cloned())
             .collect();
         let installed = targets
             .iter()

@@ -665,9 +665,9 @@ impl World {
         });
         let knows = matches!(answer.verdict, Verdict::Accepted | Verdict::NotRunning(_));
         if kind == "notify" && knows {
-            let files = depends.into_iter().map(|path| {
-                let digest = self.disk(&path);
-                (path, digest)
+            let files = depends.iter().map(|path| {
+                let digest = self.disk(path);
+                (path.clone(), digest)
             });
             let files = files.collect();
             self.told.insert(name.clone(), files);
