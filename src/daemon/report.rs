@@ -8,6 +8,9 @@ use crate::settings::{ProfileName, TargetPath};
 use crate::source::Fault;
 use crate::transaction::{Component, Outcome};
 
+/// So many names are shown in a line: a thousand help nobody.
+const SHOWN: usize = 5;
+
 /// Knows profiles by the names that the settings give them.
 pub trait Named {
     fn names_of(&self, identity: &Identity) -> &[ProfileName];
@@ -31,6 +34,7 @@ pub fn say(component: &Component, outcome: &Outcome) {
         } => {
             let versions: Vec<String> = profiles
                 .iter()
+                .take(SHOWN)
                 .map(|(identity, version)| {
                     let name = names(component, std::iter::once(identity));
                     let label = version.label.as_deref().map(|label| format!(" ({label})"));
@@ -166,9 +170,8 @@ fn names<'a>(component: &Component, identities: impl Iterator<Item = &'a Identit
     names.join(", ")
 }
 
-/// The first few paths: a thousand in one line help nobody.
+/// The first few paths.
 fn paths(targets: &BTreeSet<TargetPath>) -> String {
-    const SHOWN: usize = 5;
     let shown: Vec<&str> = targets.iter().take(SHOWN).map(TargetPath::as_str).collect();
     match targets.len().checked_sub(SHOWN) {
         Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
