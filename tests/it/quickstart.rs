@@ -37,12 +37,14 @@ fn the_quickstart_started_again_goes_on_and_notifies_nobody() {
                 .contains(" INFO ready\n")
                 .then_some(())
         });
+        // READY means that the files stand; telling may come right after it.
+        wait_for("the greeter has been told", said);
+        assert_eq!(daemon.stop(), Some(0));
         assert_eq!(
             said().as_deref(),
             Some("alto: Good morning!\n"),
             "run {run}"
         );
-        assert_eq!(daemon.stop(), Some(0));
     }
 }
 

@@ -189,7 +189,11 @@ fn a_notification_that_hangs_is_pending_and_ended_later() {
     );
     let (world, _server) = world(&lines);
     let daemon = world.run();
-    let status = world.wait_for_status("/services/app/state", &json!("pending"));
+    let status = wait_for("the notification has timed out", || {
+        let status = world.status()?;
+        let service = &status["services"]["app"];
+        (service["state"] == "pending" && service["last_result"].is_string()).then_some(status)
+    });
     world.wait_for_target(LIMITS, r#"{"limit": 1}"#);
     world.wait_for_status("/profiles/limits/state", &json!("current"));
     assert!(
