@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::ledger::{Change, Intent, State};
-use crate::protocol::{Digest, Identity};
+use crate::protocol::Identity;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Answers, Event, Outcome};
@@ -35,7 +35,7 @@ pub struct Machine {
     pub(super) services: BTreeMap<ServiceName, Retry>,
     /// The ledger or a task failed.
     pub(super) rest: Option<Rest>,
-    recover: VecDeque<u64>,
+    pub(super) recover: VecDeque<u64>,
     /// Interrupted transactions whose attempt this process has counted.
     pub(super) counted: BTreeSet<u64>,
     stopping: bool,
@@ -77,15 +77,6 @@ impl Machine {
         }
     }
 
-    pub fn component(&self) -> &Arc<Component> {
-        &self.component
-    }
-
-    /// What the ledger holds of this component, as far as commits have been confirmed.
-    pub fn state(&self) -> &Arc<State> {
-        &self.state
-    }
-
     /// Takes in what somebody else has committed (a poll, an operator's command).
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
@@ -120,68 +111,6 @@ impl Machine {
             profiles: identities.clone(),
             targets,
         });
-    }
-
-    /// Nothing under way and nothing to do before [`Machine::next_tick`].
-    pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
-    }
-
-    /// True once no interrupted transaction waits to be taken up, and none that was is still before its notifications.
-    pub fn files_stand(&self) -> bool {
-        self.stands_in(&self.phase)
-    }
-
-    fn stands_in(&self, phase: &Phase) -> bool {
-        match phase {
-            // What came meanwhile waits for these to end, and these may wait for READY: it must not count.
-            Phase::Telling(_) | Phase::Notifying(_) | Phase::Probing(_) | Phase::Closing { .. } => {
-                true
-            }
-            Phase::TellingBack(_) | Phase::ProbingBack(_) | Phase::ClosingBack(..) => true,
-            Phase::Idle => self.recover.is_empty() && self.dirty.is_nothing(),
-            Phase::Planning(_) | Phase::Repairing(_) | Phase::Recording(..) | Phase::Staging(_) => {
-                false
-            }
-            Phase::CheckingStaged(_) | Phase::Baselining(_) | Phase::Opening(..) => false,
-            Phase::Swapping(_)
-            | Phase::Checking(_)
-            | Phase::Turning(..)
-            | Phase::PuttingBack(_) => false,
-            Phase::TakingUp(_) => false,
-            Phase::Blocked { then, .. } => self.stands_in(then),
-        }
-    }
-
-    pub fn waiting(&self) -> &BTreeMap<TargetPath, String> {
-        &self.waiting
-    }
-
-    pub fn left_out(&self) -> &BTreeMap<Identity, LeftOut> {
-        &self.left_out
-    }
-
-    /// Why the whole queue pauses, if it does.
-    pub fn trouble(&self) -> Option<&str> {
-        self.rest.as_ref().map(|retry| retry.reason.as_str())
-    }
-
-    /// The steady time of the next tick that this machine needs.
-    pub fn next_tick(&self) -> Option<Duration> {
-        match &self.phase {
-            Phase::Blocked { until, .. } => Some(*until),
-            Phase::Idle if self.stopping => None,
-            // Until the rest is over nothing else is tried, however long it has been due.
-            Phase::Idle => match self.rest.as_ref().and_then(|rest| rest.until) {
-                Some(until) => Some(until),
-                None => {
-                    let barred = self.barred.values().map(|retry| retry.due);
-                    let services = self.services.values().map(|retry| retry.due);
-                    barred.chain(services).min()
-                }
-            },
-            _ => None,
-        }
     }
 
     /// The machine's one door.
@@ -443,15 +372,6 @@ impl Machine {
             reason,
             retry_in: Duration::ZERO,
         })]
-    }
-
-    /// What the ledger says is installed.
-    pub(super) fn digests(&self) -> BTreeMap<TargetPath, Digest> {
-        self.state
-            .installed
-            .iter()
-            .map(|(path, row)| (path.clone(), row.digest))
-            .collect()
     }
 
     pub(super) fn take_in(&mut self, changes: &[Change]) {

@@ -19,6 +19,7 @@ mod planning;
 mod recovery;
 mod task;
 mod telling;
+mod view;
 
 #[cfg(test)]
 mod tests;

@@ -756,18 +756,18 @@ impl World {
             .filter(|name| !pending.contains(*name))
         {
             for path in self.component.dependencies(name) {
-                if self.stays_drifted(&path) {
+                if self.stays_drifted(path) {
                     continue;
                 }
                 let told = self
                     .told
                     .get(name)
-                    .and_then(|files| files.get(&path))
+                    .and_then(|files| files.get(path))
                     .copied()
                     .flatten();
                 assert_eq!(
                     told,
-                    self.disk(&path),
+                    self.disk(path),
                     "`{name}` was told of `{path}` after its last change"
                 );
             }
