@@ -232,6 +232,7 @@ impl Machine {
                         since: now.wall,
                         last_result,
                     };
+                    changes.extend(self.unsettle_pairs(name, &back.intent.placements));
                     changes.push(Change::Service {
                         service: name.clone(),
                         record: Some(record),
@@ -249,6 +250,8 @@ impl Machine {
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             ) {
                 changes.extend(self.settle_pairs(name, &installed));
+            } else {
+                changes.extend(self.unsettle_pairs(name, &back.intent.placements));
             }
             record.last_result = format!("went back ({}); {}", back.reason, record.last_result);
             changes.push(Change::Service {
@@ -259,6 +262,22 @@ impl Machine {
         changes.push(Change::IntentClosed { id: back.intent.id });
         self.phase = Phase::ClosingBack(back, changes.clone());
         vec![Action::Commit(changes)]
+    }
+
+    /// A service that knew of files that went back, and may not know that they did, is still to be told: it had
+    /// acknowledged them where its transaction stood for another service.
+    fn unsettle_pairs(&self, service: &ServiceName, placements: &[Placement]) -> Vec<Change> {
+        let Some(rows) = self.state.acknowledged.get(service) else {
+            return Vec::new();
+        };
+        let targets = placements.iter().map(|placement| &placement.target);
+        let known = targets.filter(|target| matches!(rows.get(*target), Some(Some(_))));
+        let unknown = known.map(|target| Change::Acknowledged {
+            service: service.clone(),
+            target: target.clone(),
+            digest: None,
+        });
+        unknown.collect()
     }
 
     /// What was accepted and installed when the transaction began, where the ledger says otherwise by now.

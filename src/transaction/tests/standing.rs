@@ -4,7 +4,7 @@ use super::super::Step;
 use super::world::{World, id, no, path, perhaps, service, target};
 use crate::ledger::Direction;
 use crate::service::Verdict;
-use crate::settings::OnFailure;
+use crate::settings::{OnFailure, ServiceName};
 
 fn small() -> World {
     let mut world = World::new(
@@ -212,5 +212,28 @@ fn a_newer_transaction_that_goes_back_leaves_the_standing_one_its_way_back() {
     world.settle();
     assert_eq!(world.reads("/t"), "one");
     assert_eq!(world.ledger.quarantine.len(), 2);
+    world.hold_promises();
+}
+
+#[test]
+fn a_late_no_is_told_to_those_who_had_acknowledged_until_they_know() {
+    let mut world = World::new(
+        &["p"],
+        vec![target("/t", &["p"], &["web", "app"])],
+        vec![
+            service("web", OnFailure::Rollback),
+            service("app", OnFailure::Rollback),
+        ],
+    );
+    world.says("web", Step::Notify, &[perhaps(), no()]);
+    world.says("app", Step::NotifyBack, &[perhaps()]);
+    world.deliver("p", "one");
+    assert_eq!(world.machine.pending(), [ServiceName::from("web")].into());
+    // `web` says no at last, and `app`, which knows of the file, cannot be asked while it goes.
+    assert!(world.wait());
+    assert_eq!(world.disk(&path("/t")), None);
+    assert!(world.machine.pending().contains(&ServiceName::from("app")));
+    world.settle();
+    assert!(world.machine.pending().is_empty());
     world.hold_promises();
 }
