@@ -6,9 +6,11 @@ mod fetch;
 mod first;
 mod globals;
 mod once;
+mod order;
 mod plan;
 mod refresh;
 mod reload;
+mod retry;
 mod run;
 mod screen;
 mod serve;
@@ -41,6 +43,7 @@ enum Command {
     Status(status::Arguments),
     Refresh(refresh::Arguments),
     Reload(reload::Arguments),
+    Retry(retry::Arguments),
     Fetch(fetch::Arguments),
     Serve(serve::Arguments),
 }
@@ -67,6 +70,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Status(command) => command.run(&arguments.globals),
         Command::Refresh(command) => command.run(&arguments.globals),
         Command::Reload(command) => command.run(&arguments.globals),
+        Command::Retry(command) => command.run(&arguments.globals),
         Command::Fetch(command) => command.run(&arguments.globals),
         Command::Serve(command) => command.run(&arguments.globals),
     }

@@ -136,7 +136,11 @@ pub fn silent(error: &ControlError) -> Exit {
             );
             Exit::Failed
         }
-        ControlError::Ending => {
+        ControlError::Unknown => {
+            err!("error: {error}");
+            Exit::NoInput
+        }
+        ControlError::Ending | ControlError::Forbidden => {
             err!("error: {error}");
             Exit::Failed
         }

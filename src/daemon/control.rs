@@ -5,9 +5,13 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
@@ -15,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::settings::ProfileName;
+use crate::transaction::Order;
 
 use super::status::{Notes, Status};
 
@@ -28,6 +33,12 @@ pub enum Request {
         profiles: Option<BTreeSet<ProfileName>>,
         limit: Duration,
         reply: oneshot::Sender<Status>,
+    },
+    /// What became of it and how all stands then; `None` where the order concerns nothing that the daemon has.
+    Order {
+        order: Order,
+        limit: Duration,
+        reply: oneshot::Sender<Option<(Result<(), String>, Status)>>,
     },
     /// The problems as text where the settings were refused.
     Reload(oneshot::Sender<Result<(), String>>),
@@ -84,7 +95,10 @@ impl Server {
             .route("/status", get(status))
             .route("/refresh", post(refresh))
             .route("/reload", post(reload))
-            .with_state(requests);
+            .route("/order", post(order))
+            .layer(from_fn(admit))
+            .with_state(requests)
+            .into_make_service_with_connect_info::<Peer>();
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(reason = %error, "the control socket has ended");
@@ -102,6 +116,47 @@ impl Server {
             tracing::debug!(reason = %error, "the control socket was gone already");
         }
     }
+}
+
+/// The user at the other end, as the kernel knows it (SO_PEERCRED).
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Peer {
+        let credentials = stream.io().peer_cred();
+        Peer {
+            uid: credentials.map(|user| user.uid()).ok(),
+        }
+    }
+}
+
+/// Root and the daemon's own user, whatever became of the socket's mode.
+async fn admit(ConnectInfo(peer): ConnectInfo<Peer>, request: HttpRequest, next: Next) -> Response {
+    let ours = nix::unistd::geteuid().as_raw();
+    if peer.uid.is_some_and(|uid| uid == 0 || uid == ours) {
+        return next.run(request).await;
+    }
+    tracing::warn!(
+        uid = peer.uid,
+        "a user who may not do so has asked the control socket"
+    );
+    StatusCode::FORBIDDEN.into_response()
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct OrderBody {
+    order: Order,
+    limit_milliseconds: u64,
+}
+
+/// What became of an order: how all stands, and why it was not carried out.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Obeyed {
+    pub refreshed: Refreshed,
+    pub problem: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -153,6 +208,23 @@ async fn refresh(
     ask.await.map(Refreshed::of).map(Json)
 }
 
+async fn order(
+    State(requests): State<mpsc::Sender<Request>>,
+    Json(body): Json<OrderBody>,
+) -> Result<Json<Obeyed>, StatusCode> {
+    let limit = Duration::from_millis(body.limit_milliseconds);
+    let told = ask(&requests, |reply| Request::Order {
+        order: body.order,
+        limit,
+        reply,
+    });
+    let (obeyed, status) = told.await?.ok_or(StatusCode::NOT_FOUND)?;
+    Ok(Json(Obeyed {
+        refreshed: Refreshed::of(status),
+        problem: obeyed.err(),
+    }))
+}
+
 async fn reload(State(requests): State<mpsc::Sender<Request>>) -> Result<(), (StatusCode, String)> {
     match ask(&requests, Request::Reload).await {
         Ok(Ok(())) => Ok(()),
@@ -194,6 +266,11 @@ pub enum ControlError {
     /// The settings that were to be reloaded are wrong: the problems.
     #[error("{0}")]
     Refused(String),
+    #[error("the daemon does not listen to this user: ask as root or as the daemon's user")]
+    Forbidden,
+    /// What the order names is not the daemon's.
+    #[error("the daemon has nothing of that name; `appconfigd status` lists what it has")]
+    Unknown,
     #[error("the daemon is ending: nothing was reloaded")]
     Ending,
     #[error("the daemon did not answer")]
@@ -230,13 +307,7 @@ impl Client {
 
     pub async fn status(&self) -> Result<Status, ControlError> {
         let request = self.http.get("http://appconfigd/status").timeout(PATIENCE);
-        let answer = request.send().await;
-        let answer = answer.and_then(reqwest::Response::error_for_status);
-        let told: Told = answer
-            .map_err(ControlError::Silent)?
-            .json()
-            .await
-            .map_err(ControlError::Silent)?;
+        let told: Told = answered(request).await?;
         Ok(told.whole())
     }
 
@@ -249,19 +320,18 @@ impl Client {
             profiles,
             limit_milliseconds: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         };
-        let answer = self
-            .http
-            .post("http://appconfigd/refresh")
-            .json(&body)
-            .timeout(limit.saturating_add(PATIENCE))
-            .send()
-            .await;
-        let answer = answer.and_then(reqwest::Response::error_for_status);
-        answer
-            .map_err(ControlError::Silent)?
-            .json()
-            .await
-            .map_err(ControlError::Silent)
+        let request = self.http.post("http://appconfigd/refresh").json(&body);
+        answered(request.timeout(limit.saturating_add(PATIENCE))).await
+    }
+
+    /// Has an order carried out and waits for what follows from it, up to `limit`.
+    pub async fn order(&self, order: Order, limit: Duration) -> Result<Obeyed, ControlError> {
+        let body = OrderBody {
+            order,
+            limit_milliseconds: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+        };
+        let request = self.http.post("http://appconfigd/order").json(&body);
+        answered(request.timeout(limit.saturating_add(PATIENCE))).await
     }
 
     pub async fn reload(&self) -> Result<(), ControlError> {
@@ -272,6 +342,7 @@ impl Client {
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::UNPROCESSABLE_ENTITY => Err(ControlError::Refused(text)),
+            StatusCode::FORBIDDEN => Err(ControlError::Forbidden),
             _ => Err(ControlError::Ending),
         }
     }
@@ -279,4 +350,18 @@ impl Client {
     pub fn socket(&self) -> &Path {
         &self.socket
     }
+}
+
+/// Sends a request; its answer's JSON.
+async fn answered<T: serde::de::DeserializeOwned>(
+    request: reqwest::RequestBuilder,
+) -> Result<T, ControlError> {
+    let answer = request.send().await.map_err(ControlError::Silent)?;
+    match answer.status() {
+        StatusCode::FORBIDDEN => return Err(ControlError::Forbidden),
+        StatusCode::NOT_FOUND => return Err(ControlError::Unknown),
+        _ => {}
+    }
+    let answer = answer.error_for_status().map_err(ControlError::Silent)?;
+    answer.json().await.map_err(ControlError::Silent)
 }

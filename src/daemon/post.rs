@@ -12,9 +12,10 @@ use crate::install::Installer;
 use crate::ledger::{Direction, State};
 use crate::settings::{ProfileName, Settings, TargetPath};
 use crate::source::{Fault, Source};
+use crate::transaction::Order;
 
 use super::Daemon;
-use super::queue::Message;
+use super::queue::{Message, Obeyed};
 use super::status::{DaemonStatus, QueueView, Status};
 
 /// Asks every queue of a daemon.
@@ -62,6 +63,19 @@ impl Post {
             reply,
         };
         self.ask_all(ask).await
+    }
+
+    /// Has an order carried out, waits until what it concerns has settled or `limit` has passed. Why it was not carried
+    /// out as text; `None` where it concerns nothing that we have.
+    pub async fn order(&self, order: &Order, limit: Duration) -> Option<Obeyed> {
+        let until = self.clock.now().steady.saturating_add(limit);
+        let ask = |reply| Message::Order {
+            order: order.clone(),
+            until,
+            reply,
+        };
+        let obeyed = self.ask_all(ask).await.into_iter().flatten();
+        obeyed.reduce(Result::and)
     }
 
     /// True when every queue has gone round its loop. `replacing`: some may have ended because a reload replaces them.

@@ -134,6 +134,10 @@ pub fn say(component: &Component, outcome: &Outcome) {
                 "an interrupted transaction is taken up again"
             );
         }
+        Outcome::Ordered { order, result } => match result {
+            Ok(()) => tracing::debug!(order, "an operator's order is recorded"),
+            Err(reason) => tracing::warn!(order, reason, "an operator's order is not carried out"),
+        },
     }
 }
 

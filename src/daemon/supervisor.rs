@@ -181,6 +181,20 @@ impl Supervisor {
                     reply.send(post.status_of(views).await)
                 });
             }
+            Request::Order {
+                order,
+                limit,
+                reply,
+            } => {
+                tokio::spawn(async move {
+                    let obeyed = post.order(&order, limit).await;
+                    let told = match obeyed {
+                        Some(obeyed) => Some((obeyed, post.status().await)),
+                        None => None,
+                    };
+                    reply.send(told)
+                });
+            }
             Request::Reload(reply) => self.begin_reload(Some(reply)),
         }
     }

@@ -10,13 +10,15 @@ use crate::service::{Running, Verdict};
 use crate::settings::{ServiceName, TargetPath};
 
 use super::planning::TurnedDown;
-use super::{FileChange, Plan, Scope};
+use super::{FileChange, Order, Plan, Scope};
 
 /// What can happen to a queue.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Something may have changed: a received version, the settings, a target.
     Wake(Scope),
+    /// An operator's order, under the asker's number.
+    Order(u64, Order),
     /// Time has passed.
     Tick,
     /// No new work from now on; what has not reached the commit is given up.
@@ -177,5 +179,10 @@ pub enum Outcome {
     TakenUp {
         intent: u64,
         attempts: u32,
+    },
+    /// An operator's order has been recorded, or cannot be carried out.
+    Ordered {
+        order: u64,
+        result: Result<(), String>,
     },
 }

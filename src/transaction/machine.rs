@@ -15,6 +15,7 @@ use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Answers, Event, Outcome};
 use super::component::is_open;
+use super::orders::Orders;
 use super::pauses::Rest;
 use super::phase::{Draft, Phase, Retry};
 use super::planning::TurnedDown;
@@ -36,6 +37,7 @@ pub struct Machine {
     /// The ledger or a task failed.
     pub(super) rest: Option<Rest>,
     pub(super) recover: VecDeque<u64>,
+    pub(super) orders: Orders,
     /// Interrupted transactions whose attempt this process has counted.
     pub(super) counted: BTreeSet<u64>,
     stopping: bool,
@@ -61,6 +63,7 @@ impl Machine {
             .map(|(id, _)| *id);
         Machine {
             recover: open.collect(),
+            orders: Orders::new(),
             component,
             state: Arc::new(state),
             phase: Phase::Idle,
@@ -120,6 +123,7 @@ impl Machine {
                 self.dirty.add(scope);
                 self.next(now)
             }
+            Event::Order(id, order) => self.order(id, order, now),
             Event::Tick => self.tick(now),
             Event::Stop => {
                 self.stopping = true;
@@ -142,6 +146,12 @@ impl Machine {
     pub(super) fn next(&mut self, now: Now) -> Vec<Action> {
         if !matches!(self.phase, Phase::Idle) || self.stopping {
             return Vec::new();
+        }
+        // An operator's order waits for what was interrupted, not for a pause.
+        if self.recover.is_empty()
+            && let Some(actions) = self.next_order(now)
+        {
+            return actions;
         }
         if let Some(rest) = &mut self.rest {
             if rest.until.is_some_and(|until| until > now.steady) {
@@ -295,6 +305,7 @@ impl Machine {
                 self.closed_back(back, changes, result, now, random)
             }
             Phase::TakingUp(intent) => self.taken_up(intent, result, now, random),
+            Phase::Ordering(id, changes) => self.obeyed(id, &changes, result, now),
             Phase::Telling(telling) => self.told(telling, result, now, random),
             other => self.unexpected(other, "a commit was confirmed"),
         }
@@ -359,6 +370,7 @@ impl Machine {
                 self.closed_back(back, changes, Err(reason), now, random)
             }
             Phase::TakingUp(_) => self.rest(reason, None, now, random),
+            Phase::Ordering(id, changes) => self.obeyed(id, &changes, Err(reason), now),
             Phase::Telling(telling) => self.told(telling, Err(reason), now, random),
             other @ (Phase::Idle | Phase::Blocked { .. }) => self.unexpected(other, "a step broke"),
         }

@@ -1,7 +1,8 @@
 //! Transactions: from changed profiles to files on disk and services that know of them, or back.
 //!
 //! `component` says what belongs to one queue, `planning` decides what would change, `machine` (pure) decides what happens
-//! next (`drafting`, `opening`, `forward`, `closing`, `back`, `recovery`, `telling`), `task` does it.
+//! next (`drafting`, `opening`, `forward`, `closing`, `back`, `recovery`, `telling`; `orders` are the
+//! operator's), `task` does it.
 
 mod action;
 mod back;
@@ -12,6 +13,7 @@ mod drafting;
 mod forward;
 mod machine;
 mod opening;
+mod orders;
 mod pauses;
 mod phase;
 mod plan;
@@ -27,6 +29,7 @@ mod tests;
 pub use action::{Action, Event, Outcome, Step};
 pub use component::Component;
 pub use machine::{LeftOut, Machine};
+pub use orders::Order;
 pub use plan::{FileChange, Plan, Scope};
 pub use planning::{Bodies, Planner, one_line};
 pub use task::Hands;

@@ -40,6 +40,8 @@ pub(super) enum Phase {
     ClosingBack(Back, Vec<Change>),
     /// Counts an attempt before an interrupted transaction is taken up again.
     TakingUp(Intent),
+    /// Recording what an operator has ordered, under its number.
+    Ordering(u64, Vec<Change>),
     /// Telling services outside a transaction.
     Telling(Telling),
     /// A commit that failed after the swap, or a way back that is blocked: the same is tried again at this steady time.

@@ -48,7 +48,7 @@ impl Machine {
             | Phase::Checking(_)
             | Phase::Turning(..)
             | Phase::PuttingBack(_) => false,
-            Phase::TakingUp(_) => false,
+            Phase::TakingUp(_) | Phase::Ordering(..) => false,
             Phase::Blocked { then, .. } => self.stands_in(then),
         }
     }

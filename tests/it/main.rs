@@ -25,6 +25,7 @@ mod fetch_from_serve;
 mod layers;
 mod nginx;
 mod once;
+mod operator;
 mod plan;
 mod quickstart;
 mod reload;

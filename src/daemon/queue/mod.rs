@@ -3,6 +3,7 @@
 //! It never blocks on a step: polls, the transaction's step, messages and time are awaited together, so that the newest
 //! version is always known while a transaction runs. A panic in a poll or a step is an event.
 
+mod orders;
 mod polling;
 mod waiting;
 
@@ -19,8 +20,10 @@ use crate::poll::Poller;
 use crate::protocol::Identity;
 use crate::settings::ProfileName;
 use crate::source::{FaultKind, Source};
-use crate::transaction::{Action, Event, Hands, Machine, Scope};
+use crate::transaction::{Action, Event, Hands, Machine, Order, Outcome, Scope};
 
+pub use orders::Obeyed;
+use orders::Ordered;
 use polling::Answer;
 use waiting::Waiter;
 
@@ -41,6 +44,13 @@ pub enum Message {
         until: Duration,
         again: bool,
         reply: oneshot::Sender<QueueView>,
+    },
+    /// Carries an operator's order out, waits until everything has settled or the steady time has come. `None`: it
+    /// concerns nothing of this queue.
+    Order {
+        order: Order,
+        until: Duration,
+        reply: oneshot::Sender<Option<Obeyed>>,
     },
     /// No new transaction; the queue ends when the running one has ended.
     Stop,
@@ -125,6 +135,7 @@ struct Queue {
     jitter: f64,
     random: fastrand::Rng,
     waiters: Vec<Waiter>,
+    orders: Vec<Ordered>,
     stopping: bool,
     polling: bool,
     /// What `files_stand` said last: a change is news.
@@ -164,6 +175,7 @@ impl Queue {
             jitter: random.f64(),
             random,
             waiters: Vec::new(),
+            orders: Vec::new(),
             stopping: false,
             polling: false,
             stood: false,
@@ -226,6 +238,9 @@ impl Queue {
         for action in said {
             if let Action::Say(outcome) = action {
                 report::say(self.machine.component(), &outcome);
+                if let Outcome::Ordered { order, result } = outcome {
+                    self.ordered(order, result);
+                }
             }
         }
         if to_do.is_empty() {
@@ -255,8 +270,10 @@ impl Queue {
         let machine = free.then(|| self.machine.next_tick()).flatten();
         let poll = self.next_poll().map(|(at, _)| at);
         let waiters = self.waiters.iter().map(|waiter| waiter.until);
+        let orders = self.orders.iter().map(|order| order.until);
         let times = machine
             .into_iter()
+            .chain(orders)
             .chain(poll)
             .chain(self.gather_until)
             .chain(waiters);

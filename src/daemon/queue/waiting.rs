@@ -71,13 +71,18 @@ impl Queue {
                     reply,
                 });
             }
+            Message::Order {
+                order,
+                until,
+                reply,
+            } => self.take_order(order, until, reply),
             Message::Stop => self.stop(),
         }
     }
 
     /// Answers those who wait for everything to have settled, or whose time is up.
     pub(super) fn settle(&mut self) {
-        if self.waiters.is_empty() {
+        if self.waiters.is_empty() && self.orders.is_empty() {
             return;
         }
         let now = self.steady();
@@ -86,6 +91,7 @@ impl Queue {
             && self.polling
             && self.machine.is_idle()
             && (self.machine.files_stand() || self.machine.trouble().is_some());
+        self.settle_orders(quiet, now);
         let mut waiting = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             if (quiet && waiter.identities.is_empty()) || waiter.until <= now || self.stopping {

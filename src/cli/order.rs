@@ -1,0 +1,61 @@
+//! What the operator's commands have in common: an order to the daemon, and how the command ends.
+
+use std::time::Duration;
+
+use super::screen::err;
+use super::start::{Place, exit_of, runtime, silent};
+use super::status::print;
+use super::{Exit, Globals};
+use crate::daemon::control::Client;
+use crate::daemon::status::Status;
+use crate::settings::ProfileName;
+use crate::transaction::Order;
+
+/// How a command ends whose order was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// As `once` does: 0 only where all is installed as offered.
+    AsOnce,
+}
+
+/// Has the daemon carry out the order that is made from how it stands, prints the status, and ends.
+pub fn give(
+    globals: &Globals,
+    limit: Duration,
+    ends: Ends,
+    order: impl FnOnce(&Status) -> Result<Order, Exit>,
+) -> Exit {
+    let given = |client: Client| async move {
+        // The daemon's profiles count: the file may have been edited since.
+        let status = client.status().await.map_err(|error| silent(&error))?;
+        let obeyed = client.order(order(&status)?, limit).await;
+        obeyed.map_err(|error| silent(&error))
+    };
+    let done = runtime().and_then(|runtime| {
+        runtime.block_on(async { given(Place::of(globals).daemon().await?).await })
+    });
+    let obeyed = match done {
+        Ok(obeyed) => obeyed,
+        Err(exit) => return exit,
+    };
+    let refreshed = obeyed.refreshed;
+    let exit = exit_of(refreshed.settled, refreshed.refused, refreshed.unreachable);
+    print(&refreshed.status());
+    if let Some(problem) = obeyed.problem {
+        err!("error: {problem}");
+        return Exit::Failed;
+    }
+    match ends {
+        Ends::AsOnce => exit,
+    }
+}
+
+/// A profile that the daemon has.
+pub fn profile(name: &str, status: &Status) -> Result<ProfileName, Exit> {
+    let name = ProfileName::from(name);
+    if status.profiles.contains_key(&name) {
+        return Ok(name);
+    }
+    err!("error: the daemon has no profile `{name}`; `appconfigd status` lists them");
+    Err(Exit::NoInput)
+}

@@ -1,0 +1,122 @@
+//! The operator's hand: what the commands order, what the daemon makes of it, and who may order.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use serde_json::json;
+
+use crate::skip::skip;
+use crate::world::{Daemon, Server, World};
+
+/// `app` accepts what `bad` is not there to turn down, and writes down that it was told.
+const LINES: &str = "profiles:\n  limits: {validate: {format: json}}\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {check: [sh, -c, \"! test -e bad\"], command: [sh, -c, echo told >> told]}\n";
+
+/// A world whose daemon has installed `{"v":1}`.
+fn started(lines: &str) -> (World, Server, Daemon) {
+    let world = World::new();
+    deploy(&world, 1);
+    let server = Server::start(&world);
+    world.settings(&server, lines);
+    let daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    (world, server, daemon)
+}
+
+fn deploy(world: &World, version: u32) {
+    world.deploy("shop/prod/limits.json", format!("{{\"v\":{version}}}"));
+}
+
+fn text(world: &World, path: &str) -> Option<String> {
+    fs::read_to_string(world.target(path)).ok()
+}
+
+/// Runs a command: its exit code and all that it says.
+fn ask(world: &World, arguments: &[&str]) -> (i32, String) {
+    let output = world.output(arguments);
+    let mut said = String::from_utf8(output.stdout).unwrap();
+    said.push_str(&String::from_utf8(output.stderr).unwrap());
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn retry_lifts_a_quarantine_and_installs_without_a_poll() {
+    let (world, server, _daemon) = started(LINES);
+    world.write("bad", "");
+    deploy(&world, 2);
+    world.wait_for_status("/profiles/limits/state", &json!("quarantined"));
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":1}");
+
+    let (code, said) = ask(&world, &["retry", "limits"]);
+    assert_eq!(code, 1, "it still says no: {said}");
+    assert!(said.contains("quarantined"), "{said}");
+
+    fs::remove_file(world.path("bad")).unwrap();
+    server.stop();
+    ask(&world, &["retry"]);
+    let installed = text(&world, "/etc/app/limits.json").unwrap();
+    assert_eq!(
+        installed,
+        "{\"v\":2}",
+        "the command waits for the outcome, and needs no service\n{}",
+        world.log()
+    );
+}
+
+#[test]
+fn retry_lifts_a_refusal_of_a_staged_check_and_ends_as_refresh_does() {
+    let lines = LINES.replace(
+        "notify: app}",
+        "notify: app, validate_command: [sh, -c, \"! test -e refuses\", \"{staged}\"]}",
+    );
+    let (world, _server, _daemon) = started(&lines);
+    world.write("refuses", "");
+    deploy(&world, 2);
+    world.wait_for_status("/profiles/limits/state", &json!("refused"));
+    assert_eq!(ask(&world, &["retry", "limits"]).0, 1);
+    fs::remove_file(world.path("refuses")).unwrap();
+    let (code, said) = ask(&world, &["retry", "limits"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("healthy"), "{said}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":2}");
+}
+
+#[test]
+fn orders_need_a_daemon_and_names_that_it_knows() {
+    let (world, _server, daemon) = started(LINES);
+    let (code, said) = ask(&world, &["retry", "nothing"]);
+    assert_eq!(code, 66, "{said}");
+    assert!(said.contains("no profile `nothing`"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+    let (code, said) = ask(&world, &["retry"]);
+    assert_eq!(code, 3, "{said}");
+}
+
+#[test]
+fn another_user_is_not_listened_to_whatever_the_mode_of_the_socket() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("only root can be somebody else");
+    }
+    let (world, _server, _daemon) = started(LINES);
+    let open = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let run = world.target("/run/appconfigd");
+    for directory in run
+        .ancestors()
+        .take_while(|path| path.starts_with(world.path(".")))
+    {
+        open(directory.to_owned(), 0o755);
+    }
+    open(world.path("."), 0o755);
+    open(run.join("control.sock"), 0o666);
+    let mut command = world.command(&["status"]);
+    command.uid(65_534).gid(65_534);
+    let Ok(output) = command.output() else {
+        return skip("the program lies where nobody else may run it");
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("ask as root or as the daemon's user"),
+        "{said}"
+    );
+}
