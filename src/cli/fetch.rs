@@ -281,9 +281,11 @@ fn place(installer: &Installer, target: &TargetPath, bytes: &[u8]) -> Result<Pla
     let staged = || {
         let found = installer.look(target)?;
         let metadata = installer.metadata(target, &Wanted::default(), &found)?;
-        let staged = installer.stage(target, bytes, &metadata)?;
+        let site = installer.site(target)?;
+        let staged = installer.stage_at(target, &site, bytes, &metadata)?;
         Ok(Placement {
             target: target.clone(),
+            site,
             staged,
             kept: Kept::Absent,
             digest: Digest::of(bytes),

@@ -34,6 +34,7 @@ fn target(from: &[&str], render: Render) -> Target {
         owner: None,
         group: None,
         mode: None,
+        in_place: false,
         validate_command: None,
         notify: Vec::new(),
         sensitive: false,

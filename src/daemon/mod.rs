@@ -91,7 +91,7 @@ impl Daemon {
         ready: bool,
     ) -> Result<Daemon, StartError> {
         let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
-        let installer = Installer::new(settings.root.clone());
+        let installer = Installer::of(&settings);
         distinct(&settings, &installer)?;
         let opened = Ledger::open(state_directory)?;
         if let Some(path) = opened.moved_aside {

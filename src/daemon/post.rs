@@ -150,7 +150,7 @@ pub async fn offline_status(
         .into_iter()
         .map(view)
         .collect();
-    look(views, Installer::new(settings.root.clone()), None, now).await
+    look(views, Installer::of(settings), None, now).await
 }
 
 /// The client of these settings, with no server behind `local`: enough for identities, which its address is no part of.

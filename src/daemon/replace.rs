@@ -29,7 +29,7 @@ impl Daemon {
     /// nothing has changed.
     pub async fn replace(&mut self, settings: Settings) -> Result<Replaced, StartError> {
         let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
-        let installer = Installer::new(settings.root.clone());
+        let installer = Installer::of(&settings);
         distinct(&settings, &installer)?;
         let moves = settings.source != self.settings.source || settings.root != self.settings.root;
         let (server, source) = match settings.source != self.settings.source {

@@ -10,7 +10,7 @@ use super::directory::{Directory, Own, split};
 use super::error::{InstallError, Kind};
 use super::file::{self, Regular, identity};
 use super::group::{Group, by_directory};
-use super::{Foreign, Kept, Placement, WentBack};
+use super::{Foreign, Kept, Placement, TargetKind, WentBack, in_place};
 use crate::protocol::Digest;
 use crate::settings::TargetPath;
 
@@ -69,27 +69,38 @@ fn put_one_back(
     placement: &Placement,
 ) -> Result<WentBack, InstallError> {
     let (_, name) = split(&placement.target);
+    let kind = placement.site.kind;
     match before(own, &placement.kept)? {
         Before::Nothing => {
-            remove(directory, name)?;
+            remove(directory, name, kind)?;
             Ok(WentBack::Restored)
+        }
+        // The staged file stays beside the kept one until both are released: a file that is a mount of its own may outlive them.
+        Before::NotRenamed if kind == TargetKind::InPlace && !is_staged(own, placement)? => {
+            Ok(WentBack::Gone)
         }
         Before::NotRenamed => {
             let there = file::stat(directory.fd(), name, &directory.path_of(name))?;
             Ok(there.map_or(WentBack::Gone, |_| WentBack::Restored))
         }
         Before::Gone(own, kept) => {
-            remove(directory, name)?;
+            remove(directory, name, kind)?;
             // The mark must not go before the file does.
             directory.sync()?;
             own.remove(kept)?;
             Ok(WentBack::Gone)
         }
+        Before::Kept(own, kept)
+            if kind == TargetKind::InPlace && write_back(directory, name, own, kept)? =>
+        {
+            // The kept name stays until it is released: without it nobody knows whether the target was written.
+            Ok(WentBack::Restored)
+        }
         Before::Kept(own, kept) => {
             if let Err(errno) = rustix::fs::renameat(own.fd(), kept, directory.fd(), name)
                 && !is_right_already(directory, name, own, kept)
             {
-                return Err(refused(directory, name, "put back", errno));
+                return Err(refused(directory, name, kind, "put back", errno));
             }
             // A rename of two names of one inode does nothing and leaves both.
             own.remove(kept)?;
@@ -126,10 +137,34 @@ fn before<'a>(own: Option<&'a Own>, kept: &'a Kept) -> Result<Before<'a>, Instal
     Ok(Before::Kept(own, kept))
 }
 
-fn remove(directory: &Directory, name: &str) -> Result<(), InstallError> {
+/// `false`: there is no file to write over.
+fn write_back(
+    directory: &Directory,
+    name: &str,
+    own: &Own,
+    kept: &str,
+) -> Result<bool, InstallError> {
+    match file::open(own.fd(), kept, own.path_of(kept))? {
+        Some(kept) => {
+            let (metadata, stat) = (kept.metadata(), kept.stat);
+            in_place::write_over(directory, name, &kept, &metadata, Some(&stat))
+        }
+        None => Ok(false),
+    }
+}
+
+fn is_staged(own: Option<&Own>, placement: &Placement) -> Result<bool, InstallError> {
+    let Some(own) = own else {
+        return Ok(false);
+    };
+    let staged = file::stat(own.fd(), &placement.staged, &own.path_of(&placement.staged))?;
+    Ok(staged.is_some())
+}
+
+fn remove(directory: &Directory, name: &str, kind: TargetKind) -> Result<(), InstallError> {
     match rustix::fs::unlinkat(directory.fd(), name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(refused(directory, name, "remove", errno)),
+        Err(errno) => Err(refused(directory, name, kind, "remove", errno)),
     }
 }
 
@@ -197,6 +232,12 @@ fn foreign_one(
     };
     let digest = Digest::of(&found.bytes);
     if digest == placement.digest {
+        return Ok(None);
+    }
+    if placement.site.kind == TargetKind::InPlace
+        && let Some((own, kept, _)) = kept
+        && in_place::is_half_written(own, placement, kept, &found.bytes)?
+    {
         return Ok(None);
     }
     // A copy was kept where links are refused.

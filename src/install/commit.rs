@@ -12,7 +12,7 @@ use super::error::{InstallError, Kind};
 use super::file::{self, Regular};
 use super::group::by_directory;
 use super::staging::{create, random_name};
-use super::{Kept, Placement};
+use super::{Kept, Placement, TargetKind, in_place};
 
 /// More directories than this are opened a second time for their fsync instead of being held: descriptors are few (1,024 by default).
 const HELD: usize = 64;
@@ -24,12 +24,15 @@ const GONE: &str = "appconfigd: the target was gone";
 /// Step (b).
 pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), InstallError> {
     for group in by_directory(placements) {
-        let kept: Vec<(&str, &str)> = group
+        let kept: Vec<(&str, &str, TargetKind)> = group
             .members
             .iter()
             .filter_map(|(_, placement)| match &placement.kept {
                 Kept::Absent => None,
-                Kept::Name(kept) => Some((split(&placement.target).1, kept.as_str())),
+                Kept::Name(kept) => {
+                    let (_, name) = split(&placement.target);
+                    Some((name, kept.as_str(), placement.site.kind))
+                }
             })
             .collect();
         if kept.is_empty() {
@@ -37,8 +40,8 @@ pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), 
         }
         let directory = Directory::open(root, group.target)?;
         let (own, ()) = directory.in_own(|own| {
-            for (name, kept) in &kept {
-                if keep_one(&directory, own, name, kept)?.is_none() {
+            for (name, kept, kind) in &kept {
+                if keep_one(&directory, own, name, kept, *kind)?.is_none() {
                     return Ok(None);
                 }
             }
@@ -58,19 +61,36 @@ fn keep_one(
     own: &Own,
     name: &str,
     kept: &str,
+    kind: TargetKind,
 ) -> Result<Option<()>, InstallError> {
+    if kind == TargetKind::InPlace {
+        // A second name of the inode would get the new bytes as well.
+        return match file::stat(directory.fd(), name, &directory.path_of(name))? {
+            Some(_) => copy(directory, own, name, kept),
+            None => mark_gone(directory, own, name, kept),
+        };
+    }
     match rustix::fs::linkat(directory.fd(), name, own.fd(), kept, AtFlags::empty()) {
         Ok(()) | Err(Errno::EXIST) => Ok(Some(())),
-        Err(Errno::NOENT) => match rustix::fs::symlinkat(GONE, own.fd(), kept) {
-            Ok(()) | Err(Errno::EXIST) => Ok(Some(())),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(InstallError::at("keep", directory.path_of(name))(errno)),
-        },
+        Err(Errno::NOENT) => mark_gone(directory, own, name, kept),
         // Another's file under protected_hardlinks, too many links, a file system without links.
         Err(Errno::PERM | Errno::MLINK | Errno::NOTSUP | Errno::NOSYS) => {
             copy(directory, own, name, kept)
         }
-        Err(errno) => Err(refused(directory, name, "keep", errno)),
+        Err(errno) => Err(refused(directory, name, kind, "keep", errno)),
+    }
+}
+
+fn mark_gone(
+    directory: &Directory,
+    own: &Own,
+    name: &str,
+    kept: &str,
+) -> Result<Option<()>, InstallError> {
+    match rustix::fs::symlinkat(GONE, own.fd(), kept) {
+        Ok(()) | Err(Errno::EXIST) => Ok(Some(())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(InstallError::at("keep", directory.path_of(name))(errno)),
     }
 }
 
@@ -124,7 +144,7 @@ fn fill_copy(original: &Regular, mut file: &File, path: &Path) -> Result<(), Ins
     clippy::unnecessary_cast,
     reason = "the widths differ between machines"
 )]
-fn times(stat: &rustix::fs::Stat) -> Timestamps {
+pub(super) fn times(stat: &rustix::fs::Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: stat.st_atime as i64,
@@ -173,6 +193,15 @@ fn swap_one(
     placement: &Placement,
 ) -> Result<(), InstallError> {
     let (_, name) = split(&placement.target);
+    let kind = placement.site.kind;
+    if kind == TargetKind::InPlace
+        && let Some(own) = own
+        && let Some(staged) =
+            file::open(own.fd(), &placement.staged, own.path_of(&placement.staged))?
+        && in_place::write_over(directory, name, &staged, &placement.metadata, None)?
+    {
+        return Ok(());
+    }
     let renamed = match own {
         Some(own) => rustix::fs::renameat(own.fd(), &placement.staged, directory.fd(), name),
         None => Err(Errno::NOENT),
@@ -186,7 +215,7 @@ fn swap_one(
                 path: directory.path_of(name),
             }),
         },
-        Err(errno) => Err(refused(directory, name, "rename into", errno)),
+        Err(errno) => Err(refused(directory, name, kind, "rename into", errno)),
     }
 }
 
@@ -194,12 +223,13 @@ fn swap_one(
 pub(super) fn refused(
     directory: &Directory,
     name: &str,
+    kind: TargetKind,
     step: &'static str,
     errno: Errno,
 ) -> InstallError {
     let path = directory.path_of(name);
     if matches!(errno, Errno::BUSY | Errno::XDEV | Errno::PERM)
-        && let Err(error) = file::refuse_what_cannot_be_replaced(directory, name)
+        && let Err(error) = file::refuse_what_cannot_be_replaced(directory, name, kind)
     {
         return error;
     }

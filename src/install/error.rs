@@ -31,7 +31,7 @@ pub enum InstallError {
     NotAFile { path: PathBuf, found: Kind },
     #[error(
         "cannot replace `{}`: the file is a mount of its own, and such a file cannot be replaced atomically; \
-         mount its directory instead",
+         declare the target `in_place: true`, or mount its directory instead",
         path.display()
     )]
     Mounted { path: PathBuf },
@@ -200,7 +200,7 @@ fn advice(source: &io::Error) -> &'static str {
             "; it and `.appconfigd` beside it are on different mounts: unmount `.appconfigd`"
         }
         Some(Errno::BUSY) => {
-            "; it is a mount of its own or in use: mount its directory instead of the file"
+            "; it is a mount of its own or in use: declare the target `in_place: true`, or mount its directory instead of the file"
         }
         Some(Errno::NAMETOOLONG) => "; shorten the name: file systems allow 255 bytes",
         Some(Errno::NOSYS) => {

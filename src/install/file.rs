@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest as _, Sha256};
 
-use super::Metadata;
 use super::directory::Directory;
 use super::error::{InstallError, Kind};
+use super::{Metadata, TargetKind};
 use crate::protocol::Digest;
 
 /// The largest file whose bytes are read into memory to be kept: the whole history's budget.
@@ -122,10 +122,11 @@ pub(super) fn open(
     Ok(Some(Regular { file, path, stat }))
 }
 
-/// Refuses, before anything is staged, what the rename would refuse after the intent is on disk.
+/// Refuses, before anything is staged, what the rename or the write would refuse after the intent is on disk.
 pub(super) fn refuse_what_cannot_be_replaced(
     directory: &Directory,
     name: &str,
+    kind: TargetKind,
 ) -> Result<(), InstallError> {
     // A kernel or sandbox without statx finds out at the rename.
     let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -133,7 +134,8 @@ pub(super) fn refuse_what_cannot_be_replaced(
         return Ok(());
     };
     let attributes = statx.stx_attributes;
-    if attributes.contains(StatxAttributes::MOUNT_ROOT)
+    if kind == TargetKind::Rename
+        && attributes.contains(StatxAttributes::MOUNT_ROOT)
         && Kind::of(statx.stx_mode.into()) == Kind::File
     {
         let path = directory.path_of(name);
@@ -142,6 +144,14 @@ pub(super) fn refuse_what_cannot_be_replaced(
     if attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
         let path = directory.path_of(name);
         return Err(InstallError::Immutable { path });
+    }
+    if kind == TargetKind::InPlace && Kind::of(statx.stx_mode.into()) == Kind::File {
+        // Not by opening it: programs that watch the inode would take the close for a write.
+        return rustix::fs::accessat(directory.fd(), name, Access::WRITE_OK, AtFlags::EACCESS)
+            .map_err(InstallError::at(
+                "write in place to",
+                directory.path_of(name),
+            ));
     }
     Ok(())
 }

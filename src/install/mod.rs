@@ -9,17 +9,21 @@ mod directory;
 mod error;
 mod file;
 mod group;
+mod in_place;
 mod principal;
+mod site;
 mod staging;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 pub use error::{InstallError, Kind};
+pub use site::{Site, TargetKind};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -27,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use self::directory::{Directory, OWN, rooted, split};
 use self::file::Regular;
 use crate::protocol::Digest;
-use crate::settings::{Principal, TargetPath};
+use crate::settings::{Principal, Settings, Target, TargetPath};
 
 /// Owner, group and permission bits of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +62,8 @@ pub enum Found {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     pub target: TargetPath,
+    #[serde(default)]
+    pub site: Site,
     /// Name of the new file inside `.appconfigd/` of the target's directory.
     pub staged: String,
     pub kept: Kept,
@@ -108,12 +114,38 @@ impl fmt::Debug for Foreign {
 #[derive(Clone, Debug)]
 pub struct Installer {
     root: Option<PathBuf>,
+    /// How targets are written; one that is not here is an ordinary one.
+    targets: Arc<BTreeMap<TargetPath, Arc<Target>>>,
 }
 
 impl Installer {
     /// `root`: targets lie below it, and no link leads out of it.
     pub fn new(root: Option<PathBuf>) -> Installer {
-        Installer { root }
+        Installer {
+            root,
+            targets: Arc::default(),
+        }
+    }
+
+    /// Writes the targets of these settings as they say.
+    pub fn of(settings: &Settings) -> Installer {
+        Installer {
+            root: settings.root.clone(),
+            targets: Arc::new(settings.targets.clone()),
+        }
+    }
+
+    /// How the target is written under today's settings: to be asked once a transaction, and kept with its placement.
+    pub fn site(&self, target: &TargetPath) -> Result<Site, InstallError> {
+        let Some(declared) = self.targets.get(target) else {
+            return Ok(Site::default());
+        };
+        Ok(Site {
+            kind: match declared.in_place {
+                true => TargetKind::InPlace,
+                false => TargetKind::Rename,
+            },
+        })
     }
 
     /// Two targets with the same parent (device, inode) and name, if there are any. Parents that do not exist are compared as text.
@@ -156,6 +188,26 @@ impl Installer {
         }))
     }
 
+    /// Like `read`, for a file that is not what was installed: one that is too large to be kept is left out, and so is half of our own
+    /// interrupted write.
+    pub fn read_foreign(
+        &self,
+        target: &TargetPath,
+        begun: Option<&Placement>,
+    ) -> Result<Option<Foreign>, InstallError> {
+        let read = match begun {
+            Some(begun) if begun.site.kind == TargetKind::InPlace => self
+                .foreign(std::slice::from_ref(begun))
+                .map(|mut found| found.pop()),
+            _ => self.read(target),
+        };
+        match read {
+            // Replacing it is what the settings ask for all the same.
+            Err(InstallError::TooLarge { .. }) => Ok(None),
+            read => read,
+        }
+    }
+
     /// The metadata that the target shall have; looks up names in the system's user database.
     pub fn metadata(
         &self,
@@ -168,9 +220,10 @@ impl Installer {
 
     /// Writes and syncs a new file in `.appconfigd/`; its name. ACL, `user.*` attributes and SELinux label are those of the file that
     /// is there. May be called from several threads at once, also for one directory.
-    pub fn stage(
+    pub fn stage_at(
         &self,
         target: &TargetPath,
+        site: &Site,
         bytes: &[u8],
         metadata: &Metadata,
     ) -> Result<String, InstallError> {
@@ -180,7 +233,18 @@ impl Installer {
             name,
             bytes,
             metadata,
+            site.kind,
         )
+    }
+
+    /// [`Installer::stage_at`] under today's settings.
+    pub fn stage(
+        &self,
+        target: &TargetPath,
+        bytes: &[u8],
+        metadata: &Metadata,
+    ) -> Result<String, InstallError> {
+        self.stage_at(target, &self.site(target)?, bytes, metadata)
     }
 
     /// The staged file's whole path, for `validate_command`; below a root with links resolved as we resolve them.
@@ -205,13 +269,13 @@ impl Installer {
         sweep::discard(self.root(), target, staged);
     }
 
-    /// Step (b): links every present target to its kept name and syncs. Kept names that exist already stay as they are. A target that
+    /// Step (b): links every present target to its kept name (one that is written in place: keeps a copy) and syncs. Kept names that exist already stay as they are. A target that
     /// has gone in the meantime leaves a mark under its kept name, and [`Installer::put_back`] answers [`WentBack::Gone`] for it.
     pub fn keep(&self, placements: &[Placement]) -> Result<(), InstallError> {
         commit::keep(self.root(), placements)
     }
 
-    /// Step (c): renames every staged file over its target and syncs each directory once. A staged name that is gone while its
+    /// Step (c): renames every staged file over its target, or writes it in place, and syncs each directory once. A staged name that is gone while its
     /// target has the new digest counts as renamed. After an error some targets may be renamed: [`Installer::put_back`] knows which.
     pub fn swap(&self, placements: &[Placement]) -> Result<(), InstallError> {
         commit::swap(self.root(), placements)

@@ -9,11 +9,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::GetRandomFlags;
 
-use super::Metadata;
 use super::attributes::{self, Along};
 use super::directory::{Directory, Own};
 use super::error::InstallError;
 use super::file::{self, Regular};
+use super::{Metadata, TargetKind};
 
 /// Writes and syncs a new file for the target `name`; its name in `.appconfigd/`.
 pub(super) fn stage(
@@ -21,8 +21,9 @@ pub(super) fn stage(
     name: &str,
     bytes: &[u8],
     metadata: &Metadata,
+    kind: TargetKind,
 ) -> Result<String, InstallError> {
-    file::refuse_what_cannot_be_replaced(directory, name)?;
+    file::refuse_what_cannot_be_replaced(directory, name, kind)?;
     let like = Regular::open(directory, name)?;
     let path = directory.path_of(name);
     let staged = random_name("new");

@@ -115,6 +115,7 @@ impl<'a> TargetReader<'a> {
             owner: written.owner.value().cloned(),
             group: written.group.value().cloned(),
             mode: written.mode.value().map(|mode| mode.0),
+            in_place: written.in_place.value().copied().unwrap_or(false),
             validate_command: written.validate_command.value().cloned(),
             notify: notify?,
             sensitive,

@@ -132,6 +132,8 @@ pub struct Target {
     pub group: Option<Principal>,
     /// Permission bits, at most 0o7777.
     pub mode: Option<u32>,
+    /// The bytes are written over the file that is there.
+    pub in_place: bool,
     /// Runs on the staged file before the swap; `{staged}` in its argv is the staged file's path.
     pub validate_command: Option<Command>,
     /// In the order written.

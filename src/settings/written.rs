@@ -70,6 +70,7 @@ written!(Target, "a target" {
     owner: Principal,
     group: Principal,
     mode: Mode,
+    in_place: bool,
     validate_command: valid::Command,
     notify: Notified,
 });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::install::{Placement, WentBack};
 use crate::ledger::{Change, Installed, Refusal, ServiceRecord, Version};
-use crate::protocol::{Digest, Identity};
+use crate::protocol::Identity;
 use crate::service::{Running, Verdict};
 use crate::settings::{ServiceName, TargetPath};
 
@@ -44,7 +44,7 @@ pub enum Event {
 pub enum Action {
     Plan {
         scope: Scope,
-        forced: BTreeMap<TargetPath, Digest>,
+        forced: BTreeMap<TargetPath, Placement>,
         barred: BTreeMap<TargetPath, String>,
         resumed: BTreeMap<Identity, Version>,
         turned_down: TurnedDown,

@@ -199,7 +199,7 @@ impl Machine {
             .unwrap_or_default();
         let placed = resumes.iter().flat_map(|intent| &intent.placements);
         let forced = placed
-            .map(|placed| (placed.target.clone(), placed.digest))
+            .map(|placed| (placed.target.clone(), placed.clone()))
             .collect();
         let (due, later): (Vec<_>, Vec<_>) = self
             .barred

@@ -42,6 +42,7 @@ impl Machine {
             .zip(names)
             .map(|(change, names)| Placement {
                 target: change.target.clone(),
+                site: change.site.clone(),
                 staged: names.staged,
                 kept: match known.get(&change.target) {
                     Some(placement) => placement.kept.clone(),

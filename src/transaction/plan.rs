@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::install::{Foreign, Metadata};
+use crate::install::{Foreign, Metadata, Site};
 use crate::ledger::{Installed, Refusal, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::TargetPath;
@@ -63,6 +63,7 @@ impl Scope {
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileChange {
     pub target: TargetPath,
+    pub site: Site,
     pub bytes: Bytes,
     pub digest: Digest,
     pub metadata: Metadata,
@@ -76,6 +77,7 @@ impl fmt::Debug for FileChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileChange")
             .field("target", &self.target)
+            .field("site", &self.site)
             .field("digest", &self.digest)
             .field("metadata", &self.metadata)
             .field("absent", &self.absent)

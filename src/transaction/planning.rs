@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::content::{Content, Input};
-use crate::install::{Found, InstallError, Installer, Wanted};
+use crate::install::{Found, InstallError, Installer, Placement, Wanted};
 use crate::ledger::{Installed, Quarantine, Refusal, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{Target, TargetPath};
@@ -29,7 +29,7 @@ pub struct Planner<'a> {
     pub bodies: &'a Bodies,
     pub scope: &'a Scope,
     /// Targets that a transaction which is taken up again has changed already: they are changes even if their bytes are right.
-    pub forced: &'a BTreeMap<TargetPath, Digest>,
+    pub forced: &'a BTreeMap<TargetPath, Placement>,
     /// Targets that could not be written or whose services could not be asked a moment ago, with the reason.
     pub barred: &'a BTreeMap<TargetPath, String>,
     /// What the transaction that is taken up again installs: it counts where the newest version does not.
@@ -174,6 +174,12 @@ impl Planner<'_> {
         let bytes = rendered.map_err(|refused| Trouble::Refused(refused.reason))?;
         let digest = Digest::of(&bytes);
         let delayed = |error: InstallError| Trouble::Hindered(one_line(&error));
+        let forced = self.forced.get(&target.path);
+        // What is taken up again is written as it was begun.
+        let site = match forced {
+            Some(begun) => begun.site.clone(),
+            None => self.installer.site(&target.path).map_err(delayed)?,
+        };
         let found = self.installer.look(&target.path).map_err(delayed)?;
         let wanted = Wanted {
             owner: target.owner.clone(),
@@ -191,7 +197,6 @@ impl Planner<'_> {
             metadata,
             since: self.now,
         };
-        let forced = self.forced.get(&target.path);
         plan.sound.insert(target.path.clone());
         match found {
             Found::File {
@@ -207,18 +212,19 @@ impl Planner<'_> {
                 }
             }
             Found::File { digest: lies, .. } => {
-                let ours = known.is_some_and(|known| known.digest == lies) || forced == Some(&lies);
+                let ours = known.is_some_and(|known| known.digest == lies)
+                    || forced.is_some_and(|begun| begun.digest == lies);
                 let foreign = match ours || lies == digest {
                     true => None,
-                    false => match self.installer.read(&target.path) {
-                        // Too large for history: replacing it is what the settings ask for all the same.
-                        Err(InstallError::TooLarge { .. }) => None,
-                        read => read.map_err(delayed)?,
-                    },
+                    false => {
+                        let read = self.installer.read_foreign(&target.path, forced);
+                        read.map_err(delayed)?
+                    }
                 };
                 let path = target.path.clone();
                 plan.changes.push(FileChange {
                     target: path,
+                    site,
                     bytes,
                     digest,
                     metadata,
@@ -230,6 +236,7 @@ impl Planner<'_> {
                 let path = target.path.clone();
                 plan.changes.push(FileChange {
                     target: path,
+                    site,
                     bytes,
                     digest,
                     metadata,

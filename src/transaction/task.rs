@@ -84,7 +84,7 @@ impl Hands {
         self,
         state: Arc<State>,
         scope: Scope,
-        forced: BTreeMap<TargetPath, Digest>,
+        forced: BTreeMap<TargetPath, Placement>,
         barred: BTreeMap<TargetPath, String>,
         resumed: BTreeMap<Identity, Version>,
         turned_down: TurnedDown,
@@ -116,7 +116,7 @@ impl Hands {
         &self,
         state: &State,
         scope: &Scope,
-        forced: &BTreeMap<TargetPath, Digest>,
+        forced: &BTreeMap<TargetPath, Placement>,
         resumed: &BTreeMap<Identity, Version>,
     ) -> Result<Bodies, String> {
         let mut bodies = Bodies::new();
@@ -155,7 +155,8 @@ impl Hands {
             parts.push(spawn_blocking(move || {
                 let stage = |change: FileChange| {
                     let kept = installer.kept_name();
-                    let staged = installer.stage(&change.target, &change.bytes, &change.metadata);
+                    let (target, site) = (&change.target, &change.site);
+                    let staged = installer.stage_at(target, site, &change.bytes, &change.metadata);
                     let named = staged.map(|staged| Names { staged, kept });
                     named.map_err(|error| one_line(&error))
                 };

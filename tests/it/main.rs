@@ -35,5 +35,6 @@ mod skip;
 mod source;
 mod sources;
 mod status;
+mod targets;
 mod units;
 mod world;

@@ -104,7 +104,7 @@ async fn plan(
         Ok(content) => content,
         Err(errors) => return refused(&StartError::Content(errors), state_directory),
     };
-    let installer = Installer::new(settings.root.clone());
+    let installer = Installer::of(&settings);
     let declared = settings.targets.keys().cloned().collect();
     if let Some((one, other)) = installer.same_file(&declared) {
         return refused(&StartError::SameFile(one, other), state_directory);

@@ -3,6 +3,7 @@
 mod commit;
 mod crash;
 mod found;
+mod in_place;
 mod killed;
 mod other_process;
 mod race;
@@ -75,6 +76,7 @@ fn place(
     let found = installer.look(target)?;
     let metadata = installer.metadata(target, wanted, &found)?;
     Ok(Placement {
+        site: installer.site(target)?,
         staged: installer.stage(target, bytes.as_bytes(), &metadata)?,
         target: target.clone(),
         kept: match found {

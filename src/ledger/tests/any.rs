@@ -7,7 +7,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::*;
-use crate::install::{Kept, Placement};
+use crate::install::{Kept, Placement, Site};
 use crate::settings::ServiceName;
 
 fn any_identity() -> impl Strategy<Value = Identity> {
@@ -84,6 +84,7 @@ fn any_intent() -> impl Strategy<Value = Intent> {
     let placement = (any_target(), "[a-z]{3}", kept, any_digest(), any_metadata()).prop_map(
         |(target, staged, kept, digest, metadata)| Placement {
             target,
+            site: Site::default(),
             staged,
             kept,
             digest,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::planning::Planner;
 use super::super::{Plan, Scope};
 use super::world::{World, id, path, profile, service, target};
+use crate::install::{Kept, Metadata, Placement, Site};
 use crate::ledger::Installed;
 use crate::settings::OnFailure;
 
@@ -140,8 +141,19 @@ fn a_file_that_is_not_ours_goes_to_history_before_it_is_replaced() {
 #[test]
 fn what_an_interrupted_transaction_changed_is_a_change_even_if_it_is_right() {
     let world = merged();
-    let digest = world.disk(&path("/c.json")).unwrap();
-    let forced = BTreeMap::from([(path("/c.json"), digest)]);
+    let begun = Placement {
+        target: path("/c.json"),
+        site: Site::default(),
+        staged: "new".to_owned(),
+        kept: Kept::Absent,
+        digest: world.disk(&path("/c.json")).unwrap(),
+        metadata: Metadata {
+            uid: 0,
+            gid: 0,
+            mode: 0o644,
+        },
+    };
+    let forced = BTreeMap::from([(path("/c.json"), begun)]);
     let plan = Planner {
         component: &world.component,
         state: world.machine.state(),

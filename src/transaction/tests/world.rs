@@ -54,6 +54,7 @@ pub fn target(path: &str, from: &[&str], notify: &[&str]) -> Target {
         owner: None,
         group: None,
         mode: None,
+        in_place: false,
         validate_command: None,
         notify: notify.iter().map(|name| (*name).into()).collect(),
         sensitive: false,
@@ -499,7 +500,12 @@ impl World {
                         }
                         let kept = self.installer.kept_name();
                         self.installer
-                            .stage(&change.target, &change.bytes, &change.metadata)
+                            .stage_at(
+                                &change.target,
+                                &change.site,
+                                &change.bytes,
+                                &change.metadata,
+                            )
                             .map(|staged| Names { staged, kept })
                             .map_err(|error| one_line(&error))
                     })

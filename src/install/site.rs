@@ -1,0 +1,22 @@
+//! How a target is written, decided once a transaction and recorded with it: settings may change before it goes back.
+
+use serde::{Deserialize, Serialize};
+
+/// How new bytes come to a target's path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetKind {
+    /// A new file takes the place of the old one.
+    #[default]
+    Rename,
+    /// The bytes are written over the file that is there: complete after a crash, but not during the write. A missing file is made
+    /// as by `Rename`.
+    InPlace,
+}
+
+/// How a target is written. What a recorded site does not say is as it was before it could be said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Site {
+    pub kind: TargetKind,
+}
