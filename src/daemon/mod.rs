@@ -8,6 +8,7 @@ mod report;
 pub mod status;
 mod supervisor;
 mod systemd;
+mod view;
 
 pub use post::{Post, offline_source, offline_status};
 pub use replace::Replaced;

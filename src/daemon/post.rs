@@ -16,7 +16,8 @@ use crate::transaction::Order;
 
 use super::Daemon;
 use super::queue::{Message, Obeyed};
-use super::status::{DaemonStatus, QueueView, Status};
+use super::status::{DaemonStatus, Status};
+use super::view::QueueView;
 
 /// Asks every queue of a daemon.
 #[derive(Clone)]

@@ -110,7 +110,7 @@ pub fn say(component: &Component, outcome: &Outcome) {
                 ServiceCondition::NotRunning => {
                     tracing::info!(service, result, "service is not running")
                 }
-                ServiceCondition::Pending => {
+                ServiceCondition::Pending | ServiceCondition::Nobody => {
                     tracing::warn!(
                         service,
                         result,

@@ -2,38 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::install::{Found, Installer};
+use crate::install::Installer;
 use crate::ledger::{ServiceCondition, State, Version};
-use crate::protocol::Identity;
-use crate::settings::{Profile, ProfileName, TargetPath};
+use crate::settings::{ProfileName, TargetPath};
 use crate::source::FaultKind;
-use crate::transaction::{Component, LeftOut, Machine};
+use crate::transaction::Machine;
 
-/// One queue as it stands.
-#[derive(Clone, Debug)]
-pub struct QueueView {
-    pub component: Arc<Component>,
-    pub state: Arc<State>,
-    pub waiting: BTreeMap<TargetPath, String>,
-    pub left_out: BTreeMap<Identity, LeftOut>,
-    /// Why the whole queue pauses.
-    pub trouble: Option<String>,
-    pub files_stand: bool,
-    pub live: BTreeMap<Identity, ProfileLive>,
-}
-
-/// What only a running poller knows.
-#[derive(Clone, Debug, Default)]
-pub struct ProfileLive {
-    pub fault: Option<(FaultKind, String, Timestamp)>,
-    /// Until the next poll may be made; `None` while one is under way.
-    pub due_in: Option<Duration>,
-}
+use super::view::QueueView;
 
 /// `status --json`, schema 1.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +59,9 @@ pub struct ProfileStatus {
     pub required: bool,
     #[serde(skip)]
     pub fault: Option<FaultKind>,
+    /// It waits, and for nothing but a required profile that has not been received.
+    #[serde(skip)]
+    pub waits_for_another: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +105,12 @@ pub struct ServiceStatus {
     pub state: ServiceCondition,
     pub since: Option<Timestamp>,
     pub last_result: Option<String>,
+    /// Not part of the contract's page: pending, because nobody runs who could be told.
+    #[serde(skip)]
+    pub nobody: bool,
+    /// Not part of the contract's page: told of nothing, because its files are not there yet. How these stand decides.
+    #[serde(skip)]
+    pub waits: bool,
 }
 
 impl Status {
@@ -181,12 +169,10 @@ impl Status {
             .targets
             .values()
             .all(|target| target.state == TargetCondition::InSync || target.excused)
-            && self.services.values().all(|service| {
-                matches!(
-                    service.state,
-                    ServiceCondition::Acknowledged | ServiceCondition::NotRunning
-                )
-            });
+            && self
+                .services
+                .values()
+                .all(|service| service.waits || service.knows());
         match (failed, well) {
             (true, _) => Health::Failed,
             (false, true) => Health::Healthy,
@@ -205,12 +191,7 @@ impl Status {
                 TargetCondition::Waiting => target.excused,
                 TargetCondition::Drifted | TargetCondition::Missing => false,
             })
-            && services.all(|service| {
-                matches!(
-                    service.state,
-                    ServiceCondition::Acknowledged | ServiceCondition::NotRunning
-                )
-            })
+            && services.all(|service| service.nobody || service.waits || service.knows())
     }
 
     /// A required profile could not be reached.
@@ -228,7 +209,7 @@ impl Status {
                 true
             }
             ProfileCondition::Current => false,
-            ProfileCondition::Waiting => profile.received.is_some(),
+            ProfileCondition::Waiting => profile.received.is_some() && !profile.waits_for_another,
             ProfileCondition::Unreachable => {
                 profile.required
                     && !matches!(
@@ -236,12 +217,21 @@ impl Status {
                         Some(FaultKind::Lost | FaultKind::Throttled) | None
                     )
             }
-        }) || self.services.values().any(|service| match service.state {
-            ServiceCondition::Failed => true,
-            // Never told of anything: what keeps its files away is what counts.
-            ServiceCondition::Pending => service.last_result.is_some(),
-            ServiceCondition::Acknowledged | ServiceCondition::NotRunning => false,
-        })
+        }) || self
+            .services
+            .values()
+            .any(|service| !service.nobody && !service.waits && !service.knows())
+    }
+}
+
+impl ServiceStatus {
+    fn knows(&self) -> bool {
+        match self.state {
+            ServiceCondition::Acknowledged | ServiceCondition::NotRunning => true,
+            ServiceCondition::Pending | ServiceCondition::Nobody | ServiceCondition::Failed => {
+                false
+            }
+        }
     }
 }
 
@@ -256,147 +246,8 @@ impl ProfileStatus {
     }
 }
 
-impl QueueView {
-    fn profile(&self, profile: &Profile, identity: &Identity, now: Timestamp) -> ProfileStatus {
-        let received = self.state.received.get(identity);
-        let accepted = self.state.accepted.get(identity);
-        let live = self.live.get(identity);
-        let fault = live.and_then(|live| live.fault.as_ref());
-        let (state, reason) = self.judge(identity, received, accepted, fault);
-        let poll = self.state.polls.get(identity);
-        let due = live
-            .and_then(|live| live.due_in)
-            .and_then(|due| SignedDuration::try_from(due).ok());
-        ProfileStatus {
-            state,
-            installed: accepted.map(VersionStatus::of),
-            received: received.map(VersionStatus::of),
-            reason,
-            last_poll: poll.map(|poll| poll.last),
-            next_poll: due
-                .and_then(|due| now.checked_add(due).ok())
-                .or(poll.map(|poll| poll.next).filter(|_| live.is_none())),
-            required: profile.required,
-            fault: fault.map(|(kind, _, _)| *kind),
-        }
-    }
-
-    fn judge(
-        &self,
-        identity: &Identity,
-        received: Option<&Version>,
-        accepted: Option<&Version>,
-        fault: Option<&(FaultKind, String, Timestamp)>,
-    ) -> (ProfileCondition, Option<String>) {
-        let newest = received.map(|version| version.digest);
-        let current = newest.is_some() && newest == accepted.map(|version| version.digest);
-        let refusal = self.state.refusals.get(identity);
-        if let Some(refusal) = refusal.filter(|refusal| Some(refusal.digest) == newest) {
-            return (ProfileCondition::Refused, Some(refusal.reason.clone()));
-        }
-        let condemned = self
-            .state
-            .quarantine
-            .iter()
-            .rev()
-            .find(|entry| newest.is_some() && entry.profiles.get(identity).copied() == newest);
-        if let Some(entry) = condemned.filter(|_| !current) {
-            return (ProfileCondition::Quarantined, Some(entry.reason.clone()));
-        }
-        if let Some(LeftOut::Quarantined(reason)) = self.left_out.get(identity) {
-            return (ProfileCondition::Quarantined, Some(reason.clone()));
-        }
-        if let Some((_, reason, _)) = fault {
-            return (ProfileCondition::Unreachable, Some(reason.clone()));
-        }
-        if let Some(LeftOut::Delayed(reason)) = self.left_out.get(identity) {
-            return (ProfileCondition::Waiting, Some(reason.clone()));
-        }
-        if current {
-            return (ProfileCondition::Current, None);
-        }
-        if newest.is_none() {
-            return (
-                ProfileCondition::Waiting,
-                Some("not received yet".to_owned()),
-            );
-        }
-        let fed = self.component.fed_by([identity]);
-        let waiting = fed
-            .iter()
-            .find_map(|path| Some(format!("target `{path}`: {}", self.waiting.get(path)?)));
-        (ProfileCondition::Waiting, waiting.or(self.trouble.clone()))
-    }
-
-    /// How a target stands, and why it is not as it should be.
-    fn target(&self, path: &TargetPath, installer: &Installer) -> (TargetStatus, Option<String>) {
-        let waiting = self.waiting.get(path).cloned();
-        let Some(installed) = self.state.installed.get(path) else {
-            let mut profiles = self.component.profiles.values();
-            let feeders = self.component.feeders(path);
-            let counts = |(profile, identity): &(Arc<Profile>, Identity)| {
-                feeders.contains(identity)
-                    && (profile.required || self.state.received.contains_key(identity))
-            };
-            let status = TargetStatus {
-                state: TargetCondition::Waiting,
-                digest: None,
-                excused: !profiles.any(counts),
-            };
-            return (status, waiting);
-        };
-        let (state, reason) = match installer.look(path) {
-            Ok(Found::Absent) => (TargetCondition::Missing, None),
-            Ok(Found::File { digest, metadata }) => {
-                match digest == installed.digest && metadata == installed.metadata {
-                    true => (TargetCondition::InSync, None),
-                    false => (TargetCondition::Drifted, None),
-                }
-            }
-            Err(error) => (TargetCondition::Drifted, Some(error.to_string())),
-        };
-        let digest = Some(installed.digest.to_string());
-        let status = TargetStatus {
-            state,
-            digest,
-            excused: false,
-        };
-        (status, reason.or(waiting))
-    }
-
-    /// Files of others that were found in this target's place.
-    fn found(&self, path: &TargetPath) -> impl Iterator<Item = String> {
-        let found = self.state.found_files.iter();
-        let found = found.filter(|file| file.target == *path);
-        found.map(|file| {
-            let (digest, size) = (file.digest, file.size);
-            let at = file.at.round(jiff::Unit::Second).unwrap_or(file.at);
-            format!(
-                "a file that was not ours is kept in history: {digest}, {size} bytes, found at {at}"
-            )
-        })
-    }
-
-    fn service(&self, name: &crate::settings::ServiceName, pending: bool) -> ServiceStatus {
-        let record = self.state.services.get(name);
-        let state = match record.map(|record| record.condition) {
-            Some(ServiceCondition::Failed) if pending => ServiceCondition::Failed,
-            _ if pending => ServiceCondition::Pending,
-            Some(ServiceCondition::NotRunning) => ServiceCondition::NotRunning,
-            // Its files wait for their first version, and it has been told of nothing.
-            None if !self.component.dependencies(name).is_empty() => ServiceCondition::Pending,
-            _ => ServiceCondition::Acknowledged,
-        };
-        ServiceStatus {
-            state,
-            since: record.map(|record| record.since),
-            last_result: record.map(|record| record.last_result.clone()),
-        }
-    }
-}
-
 impl VersionStatus {
-    fn of(version: &Version) -> VersionStatus {
+    pub(super) fn of(version: &Version) -> VersionStatus {
         VersionStatus {
             digest: version.digest.to_string(),
             label: version.label.clone(),

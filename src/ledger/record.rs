@@ -78,6 +78,8 @@ pub struct ServiceRecord {
 pub enum ServiceCondition {
     Acknowledged,
     Pending,
+    /// Pending, because nobody runs who could be told.
+    Nobody,
     Failed,
     NotRunning,
 }

@@ -181,6 +181,7 @@ pub(super) fn condition_word(condition: ServiceCondition) -> &'static str {
     match condition {
         ServiceCondition::Acknowledged => "acknowledged",
         ServiceCondition::Pending => "pending",
+        ServiceCondition::Nobody => "nobody",
         ServiceCondition::Failed => "failed",
         ServiceCondition::NotRunning => "not_running",
     }
@@ -191,6 +192,7 @@ fn condition(row: &Row<'_>, column: usize) -> rusqlite::Result<ServiceCondition>
     let all = [
         ServiceCondition::Acknowledged,
         ServiceCondition::Pending,
+        ServiceCondition::Nobody,
         ServiceCondition::Failed,
         ServiceCondition::NotRunning,
     ];

@@ -27,8 +27,10 @@ use unit::Unit;
 pub enum Verdict {
     Accepted,
     Rejected(String),
-    /// Could not start, not permitted, timed out, cancelled, killed by a signal that we did not send, nobody to signal yet.
+    /// Could not start, not permitted, timed out, cancelled, killed by a signal that we did not send.
     Undecided(String),
+    /// Only from `notify`: nobody to signal yet. Weighs as undecided does, and is no failure: who starts later reads the files.
+    Nobody(String),
     /// Only from `notify`: the service does not run and reads the files when it starts.
     NotRunning(String),
 }

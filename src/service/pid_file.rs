@@ -32,6 +32,16 @@ pub enum NoProcess {
     Refused(PathBuf, String),
 }
 
+impl NoProcess {
+    /// Nobody runs, as far as the file says. Otherwise the file cannot be believed.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            NoProcess::Missing(_) | NoProcess::Dead(..) | NoProcess::Empty(_) => true,
+            NoProcess::Unreadable(..) | NoProcess::Refused(..) => false,
+        }
+    }
+}
+
 /// Bytes of the file that are read; some programs write more lines after the number.
 const READ: u64 = 4096;
 
@@ -69,8 +79,8 @@ impl PidFile {
     pub fn running(&self) -> Running {
         match self.process() {
             Ok(_) => Running::Yes,
-            Err(NoProcess::Missing(_) | NoProcess::Dead(..) | NoProcess::Empty(_)) => Running::No,
-            Err(NoProcess::Unreadable(..) | NoProcess::Refused(..)) => Running::Unknown,
+            Err(error) if error.is_absence() => Running::No,
+            Err(_) => Running::Unknown,
         }
     }
 

@@ -63,7 +63,7 @@ pub async fn notify(signal: &Signal, recipient: Recipient<'_>, since: Since) -> 
     match pidfd.signal(number) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Verdict::Undecided(format!(
+            return Verdict::Nobody(format!(
                 "nobody to signal yet: process {pid} has just ended"
             ));
         }
@@ -102,9 +102,10 @@ async fn would_die(pid: i32, found: RunningProcess, signal: rustix::process::Sig
 impl Recipient<'_> {
     async fn process(&self) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
         match self {
-            Recipient::PidFile(file) => file
-                .process()
-                .map_err(|error| Verdict::Undecided(error.to_string())),
+            Recipient::PidFile(file) => file.process().map_err(|error| match error.is_absence() {
+                true => Verdict::Nobody(error.to_string()),
+                false => Verdict::Undecided(error.to_string()),
+            }),
             Recipient::Unit(unit) => main_process(unit).await,
         }
     }

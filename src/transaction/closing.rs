@@ -64,7 +64,11 @@ impl Machine {
             if told {
                 changes.extend(self.settle_pairs(name, &installed));
             }
-            standing |= record.condition == ServiceCondition::Pending && !self.keeps(name);
+            let pending = matches!(
+                record.condition,
+                ServiceCondition::Pending | ServiceCondition::Nobody
+            );
+            standing |= pending && !self.keeps(name);
             changes.push(Change::Service {
                 service: name.clone(),
                 record: Some(record),
@@ -206,6 +210,7 @@ pub(super) fn record_of(step: Step, verdict: &Verdict, now: Now) -> ServiceRecor
             format!("accepted; probe undecided: {reason}"),
         ),
         Verdict::Undecided(reason) => (ServiceCondition::Pending, reason.clone()),
+        Verdict::Nobody(reason) => (ServiceCondition::Nobody, reason.clone()),
         Verdict::Rejected(reason) => (ServiceCondition::Failed, reason.clone()),
     };
     ServiceRecord {

@@ -283,7 +283,7 @@ impl Machine {
                     }
                     self.turned_down.extend(refusals);
                 }
-                Verdict::Undecided(reason) => {
+                Verdict::Undecided(reason) | Verdict::Nobody(reason) => {
                     actions.extend(self.bar([path], &reason, now, random))
                 }
             }

@@ -73,11 +73,11 @@ impl Machine {
                     let reason = format!("check of service `{name}`: {reason}");
                     return self.turn_back(open, reason, true, now);
                 }
-                Verdict::Undecided(reason) if !keep => {
+                Verdict::Undecided(reason) | Verdict::Nobody(reason) if !keep => {
                     let reason = format!("check of service `{name}`: {reason}");
                     undecided = Some((name, reason));
                 }
-                Verdict::Rejected(_) | Verdict::Undecided(_) => {
+                Verdict::Rejected(_) | Verdict::Undecided(_) | Verdict::Nobody(_) => {
                     open.verdicts.insert(name, (Step::Check, verdict));
                 }
                 Verdict::Accepted | Verdict::NotRunning(_) => {}

@@ -184,7 +184,10 @@ impl Machine {
                 Verdict::Rejected(reason) => {
                     Some((intent.clone(), format!("service `{name}`: {reason}")))
                 }
-                Verdict::Accepted | Verdict::Undecided(_) | Verdict::NotRunning(_) => None,
+                Verdict::Accepted
+                | Verdict::Undecided(_)
+                | Verdict::Nobody(_)
+                | Verdict::NotRunning(_) => None,
             }
         });
         if let Some((mut intent, reason)) = rejected {

@@ -127,6 +127,41 @@ fn a_profile_that_may_be_absent_does_not_decide() {
 }
 
 #[test]
+fn nobody_to_signal_yet_is_0_and_stays_pending() {
+    let (world, server) = world();
+    let signal = "{signal: {name: HUP, pid_file: /run/app.pid}}";
+    let lines = LINES.replace("{command: [sh, -c, echo told >> told]}", signal);
+    world.settings(&server, &lines);
+    for _ in 0..2 {
+        let output = world.output(&["once"]);
+        assert_eq!(code(&output), 0, "{}", text(&output));
+        assert!(text(&output).contains("service app: pending"));
+    }
+    // A PID file that cannot be believed is another matter.
+    std::fs::create_dir_all(world.target("/run/app.pid")).unwrap();
+    let output = world.output(&["once"]);
+    assert_eq!(code(&output), 1, "{}", text(&output));
+    // Nobody has been told: whoever it is, the daemon tells him.
+    std::fs::remove_dir(world.target("/run/app.pid")).unwrap();
+    let _daemon = world.run();
+    world.wait_for_status("/services/app/state", &json!("pending"));
+    let refreshed = world.output(&["refresh"]);
+    assert_eq!(code(&refreshed), 0, "{}", text(&refreshed));
+}
+
+#[test]
+fn a_version_that_waits_for_a_profile_out_of_reach_is_75() {
+    let (world, server) = world();
+    let lines = LINES.replace("  limits:\n", "  limits:\n  base:\n");
+    let lines = lines.replace("from: limits", "from: [limits, base], merge: true");
+    world.settings(&server, &lines);
+    world.deploy("shop/prod/base.json", "{}");
+    server.faults(json!([{"kind": "throttle", "profile": "shop/prod/base"}]));
+    let output = world.output(&["once", "--timeout", "1s"]);
+    assert_eq!(code(&output), 75, "{}", text(&output));
+}
+
+#[test]
 fn beside_a_daemon_it_is_1_and_names_its_process_and_refresh() {
     let (world, _server) = world();
     let daemon = world.run();

@@ -28,7 +28,7 @@ use polling::Answer;
 use waiting::Waiter;
 
 use super::report;
-use super::status::QueueView;
+use super::view::QueueView;
 
 /// A step that outlived its queue has this long to come to its end.
 const AFTER_PANIC: Duration = Duration::from_secs(10);

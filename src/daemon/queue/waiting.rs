@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::protocol::Identity;
 use crate::source::FaultKind;
 
-use super::super::status::{ProfileLive, QueueView};
+use super::super::view::{ProfileLive, QueueView};
 use super::{Message, Queue, Slot};
 
 pub(super) struct Waiter {

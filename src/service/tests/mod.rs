@@ -109,6 +109,14 @@ fn undecided(verdict: Verdict) -> String {
 }
 
 #[track_caller]
+fn nobody(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Nobody(text) => one_line(text),
+        other => panic!("not `Nobody`: {other:?}"),
+    }
+}
+
+#[track_caller]
 fn not_running(verdict: Verdict) -> String {
     match verdict {
         Verdict::NotRunning(text) => one_line(text),

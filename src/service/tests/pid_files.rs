@@ -83,16 +83,16 @@ async fn a_process_that_started_after_the_files_is_not_signalled() {
 }
 
 #[tokio::test]
-async fn nobody_to_signal_yet_is_undecided() {
+async fn nobody_to_signal_yet_is_a_verdict_of_its_own() {
     let place = Place::new();
-    assert!(undecided(told(&place, long_ago()).await).contains("there is no PID file"));
+    assert!(nobody(told(&place, long_ago()).await).contains("there is no PID file"));
     assert_eq!(running(&place).await, Running::No);
     place.write("pid", " \n");
-    assert!(undecided(told(&place, long_ago()).await).contains("is empty"));
+    assert!(nobody(told(&place, long_ago()).await).contains("is empty"));
     let mut daemon = Daemon::start(&place, ":").await;
     daemon.0.kill().unwrap();
     daemon.0.wait().unwrap();
-    assert!(undecided(told(&place, long_ago()).await).contains("nobody to signal yet"));
+    assert!(nobody(told(&place, long_ago()).await).contains("nobody to signal yet"));
     assert_eq!(running(&place).await, Running::No);
 }
 
@@ -106,7 +106,7 @@ async fn a_zombie_is_nobody() {
         running_process::RunningProcess::read(pid).is_none()
     })
     .await;
-    assert!(undecided(told(&place, long_ago()).await).contains("does not run"));
+    assert!(nobody(told(&place, long_ago()).await).contains("does not run"));
 }
 
 #[tokio::test]

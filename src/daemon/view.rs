@@ -1,0 +1,202 @@
+//! How one queue stands, in the words of the status.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::install::{Found, Installer};
+use crate::ledger::{ServiceCondition, State, Version};
+use crate::protocol::Identity;
+use crate::settings::{Profile, ServiceName, TargetPath};
+use crate::source::FaultKind;
+use crate::transaction::{Component, LeftOut};
+
+use super::status::{
+    ProfileCondition, ProfileStatus, ServiceStatus, TargetCondition, TargetStatus, VersionStatus,
+};
+
+/// One queue as it stands.
+#[derive(Clone, Debug)]
+pub struct QueueView {
+    pub component: Arc<Component>,
+    pub state: Arc<State>,
+    pub waiting: BTreeMap<TargetPath, String>,
+    pub left_out: BTreeMap<Identity, LeftOut>,
+    /// Why the whole queue pauses.
+    pub trouble: Option<String>,
+    pub files_stand: bool,
+    pub live: BTreeMap<Identity, ProfileLive>,
+}
+
+/// What only a running poller knows.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileLive {
+    pub fault: Option<(FaultKind, String, Timestamp)>,
+    /// Until the next poll may be made; `None` while one is under way.
+    pub due_in: Option<Duration>,
+}
+
+impl QueueView {
+    pub(super) fn profile(
+        &self,
+        profile: &Profile,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> ProfileStatus {
+        let received = self.state.received.get(identity);
+        let accepted = self.state.accepted.get(identity);
+        let live = self.live.get(identity);
+        let fault = live.and_then(|live| live.fault.as_ref());
+        let (state, reason) = self.judge(identity, received, accepted, fault);
+        let poll = self.state.polls.get(identity);
+        let due = live
+            .and_then(|live| live.due_in)
+            .and_then(|due| SignedDuration::try_from(due).ok());
+        ProfileStatus {
+            state,
+            installed: accepted.map(VersionStatus::of),
+            received: received.map(VersionStatus::of),
+            reason,
+            last_poll: poll.map(|poll| poll.last),
+            next_poll: due
+                .and_then(|due| now.checked_add(due).ok())
+                .or(poll.map(|poll| poll.next).filter(|_| live.is_none())),
+            required: profile.required,
+            fault: fault.map(|(kind, _, _)| *kind),
+            waits_for_another: self.waits_for_another(identity),
+        }
+    }
+
+    fn waits_for_another(&self, identity: &Identity) -> bool {
+        let fed = self.component.fed_by([identity]);
+        let mut feeders = fed.iter().flat_map(|path| self.component.feeders(path));
+        let required = |one: &Identity| {
+            let mut profiles = self.component.profiles.values();
+            profiles.any(|(profile, other)| other == one && profile.required)
+        };
+        feeders.any(|one| !self.state.received.contains_key(&one) && required(&one))
+    }
+
+    fn judge(
+        &self,
+        identity: &Identity,
+        received: Option<&Version>,
+        accepted: Option<&Version>,
+        fault: Option<&(FaultKind, String, Timestamp)>,
+    ) -> (ProfileCondition, Option<String>) {
+        let newest = received.map(|version| version.digest);
+        let current = newest.is_some() && newest == accepted.map(|version| version.digest);
+        let refusal = self.state.refusals.get(identity);
+        if let Some(refusal) = refusal.filter(|refusal| Some(refusal.digest) == newest) {
+            return (ProfileCondition::Refused, Some(refusal.reason.clone()));
+        }
+        let condemned = self
+            .state
+            .quarantine
+            .iter()
+            .rev()
+            .find(|entry| newest.is_some() && entry.profiles.get(identity).copied() == newest);
+        if let Some(entry) = condemned.filter(|_| !current) {
+            return (ProfileCondition::Quarantined, Some(entry.reason.clone()));
+        }
+        if let Some(LeftOut::Quarantined(reason)) = self.left_out.get(identity) {
+            return (ProfileCondition::Quarantined, Some(reason.clone()));
+        }
+        if let Some((_, reason, _)) = fault {
+            return (ProfileCondition::Unreachable, Some(reason.clone()));
+        }
+        if let Some(LeftOut::Delayed(reason)) = self.left_out.get(identity) {
+            return (ProfileCondition::Waiting, Some(reason.clone()));
+        }
+        if current {
+            return (ProfileCondition::Current, None);
+        }
+        if newest.is_none() {
+            return (
+                ProfileCondition::Waiting,
+                Some("not received yet".to_owned()),
+            );
+        }
+        let fed = self.component.fed_by([identity]);
+        let waiting = fed
+            .iter()
+            .find_map(|path| Some(format!("target `{path}`: {}", self.waiting.get(path)?)));
+        (ProfileCondition::Waiting, waiting.or(self.trouble.clone()))
+    }
+
+    /// How a target stands, and why it is not as it should be.
+    pub(super) fn target(
+        &self,
+        path: &TargetPath,
+        installer: &Installer,
+    ) -> (TargetStatus, Option<String>) {
+        let waiting = self.waiting.get(path).cloned();
+        let Some(installed) = self.state.installed.get(path) else {
+            let mut profiles = self.component.profiles.values();
+            let feeders = self.component.feeders(path);
+            let counts = |(profile, identity): &(Arc<Profile>, Identity)| {
+                feeders.contains(identity)
+                    && (profile.required || self.state.received.contains_key(identity))
+            };
+            let status = TargetStatus {
+                state: TargetCondition::Waiting,
+                digest: None,
+                excused: !profiles.any(counts),
+            };
+            return (status, waiting);
+        };
+        let (state, reason) = match installer.look(path) {
+            Ok(Found::Absent) => (TargetCondition::Missing, None),
+            Ok(Found::File { digest, metadata }) => {
+                match digest == installed.digest && metadata == installed.metadata {
+                    true => (TargetCondition::InSync, None),
+                    false => (TargetCondition::Drifted, None),
+                }
+            }
+            Err(error) => (TargetCondition::Drifted, Some(error.to_string())),
+        };
+        let digest = Some(installed.digest.to_string());
+        let status = TargetStatus {
+            state,
+            digest,
+            excused: false,
+        };
+        (status, reason.or(waiting))
+    }
+
+    /// Files of others that were found in this target's place.
+    pub(super) fn found(&self, path: &TargetPath) -> impl Iterator<Item = String> {
+        let found = self.state.found_files.iter();
+        let found = found.filter(|file| file.target == *path);
+        found.map(|file| {
+            let (digest, size) = (file.digest, file.size);
+            let at = file.at.round(jiff::Unit::Second).unwrap_or(file.at);
+            format!(
+                "a file that was not ours is kept in history: {digest}, {size} bytes, found at {at}"
+            )
+        })
+    }
+
+    pub(super) fn service(&self, name: &ServiceName, pending: bool) -> ServiceStatus {
+        let record = self.state.services.get(name);
+        // Its files wait for their first version, and it has been told of nothing.
+        let waits = !pending && record.is_none() && !self.component.dependencies(name).is_empty();
+        let condition = record.map(|record| record.condition);
+        let state = match condition {
+            Some(ServiceCondition::Failed) if pending => ServiceCondition::Failed,
+            _ if pending => ServiceCondition::Pending,
+            Some(ServiceCondition::NotRunning) => ServiceCondition::NotRunning,
+            None if waits => ServiceCondition::Pending,
+            _ => ServiceCondition::Acknowledged,
+        };
+        ServiceStatus {
+            state,
+            since: record.map(|record| record.since),
+            last_result: record.map(|record| record.last_result.clone()),
+            waits,
+            nobody: pending && condition == Some(ServiceCondition::Nobody),
+        }
+    }
+}
