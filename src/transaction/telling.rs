@@ -224,7 +224,15 @@ impl Machine {
     }
 
     /// A late no: the files of the closed transaction go back after all, and what they were made from is not accepted any more.
-    fn turn_standing(&mut self, intent: Intent, reason: String, now: Now) -> Vec<Action> {
+    fn turn_standing(&mut self, mut intent: Intent, reason: String, now: Now) -> Vec<Action> {
+        // Who was passed over then may have been told by a later transaction.
+        for (name, service) in &mut intent.services {
+            let rows = self.state.acknowledged.get(name);
+            let mut placed = intent.placements.iter();
+            service.notified |= placed.any(|placement| {
+                rows.is_some_and(|rows| matches!(rows.get(&placement.target), Some(Some(_))))
+            });
+        }
         let quarantine = self.quarantine(&intent, &[], &reason, now);
         self.turn(intent, reason, Some(quarantine))
     }

@@ -237,3 +237,26 @@ fn a_late_no_is_told_to_those_who_had_acknowledged_until_they_know() {
     assert!(world.machine.pending().is_empty());
     world.hold_promises();
 }
+
+#[test]
+fn a_late_no_is_told_to_those_who_learnt_of_the_files_by_a_later_transaction() {
+    let mut world = World::new(
+        &["p", "q"],
+        vec![
+            target("/t", &["p"], &["web", "app"]),
+            target("/u", &["q"], &["app"]),
+        ],
+        vec![
+            service("web", OnFailure::Rollback),
+            service("app", OnFailure::Keep),
+        ],
+    );
+    world.says("web", Step::Notify, &[perhaps(), no()]);
+    world.says("app", Step::Check, &[perhaps()]);
+    world.deliver("p", "one");
+    world.deliver("q", "one");
+    assert_eq!(world.machine.pending(), [ServiceName::from("web")].into());
+    world.settle();
+    assert_eq!(world.disk(&path("/t")), None);
+    world.hold_promises();
+}
