@@ -119,11 +119,13 @@ fn a_profile_that_may_be_absent_does_not_decide() {
     );
     let lines = lines.replace(
         "services:",
-        "  /etc/app/extra.json: {from: extra}\nservices:",
+        "  /etc/app/extra.json: {from: extra, notify: idle}\nservices:\n  idle: {command: [\"true\"]}",
     );
     world.settings(&server, &lines);
     let output = world.output(&["once"]);
     assert_eq!(code(&output), 0, "{}", text(&output));
+    let _daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
 }
 
 #[test]
@@ -143,8 +145,8 @@ fn nobody_to_signal_yet_is_0_and_stays_pending() {
     assert_eq!(code(&output), 1, "{}", text(&output));
     // Nobody has been told: whoever it is, the daemon tells him.
     std::fs::remove_dir(world.target("/run/app.pid")).unwrap();
-    let _daemon = world.run();
-    world.wait_for_status("/services/app/state", &json!("pending"));
+    let daemon = world.run();
+    world.wait_for_status("/daemon/pid", &json!(daemon.pid().as_raw()));
     let refreshed = world.output(&["refresh"]);
     assert_eq!(code(&refreshed), 0, "{}", text(&refreshed));
 }
