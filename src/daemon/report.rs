@@ -145,10 +145,24 @@ pub fn say(component: &Component, outcome: &Outcome) {
 pub fn fault(profiles: &[ProfileName], fault: &Fault, before: Option<&str>) {
     let profiles = join(profiles);
     let reason = fault.message.as_str();
-    match before == Some(reason) {
+    match before.is_some_and(|before| is_same(before, reason)) {
         true => tracing::debug!(profiles, reason, "poll failed again"),
         false => tracing::warn!(profiles, reason, "poll failed"),
     }
+}
+
+/// The same failure once more: every request has an id of its own.
+fn is_same(one: &str, other: &str) -> bool {
+    let parts = |text: &str| -> (String, Option<String>) {
+        match text.split_once(", request id ") {
+            Some((what, rest)) => {
+                let remedy = rest.split_once("; ").map(|(_, remedy)| remedy.to_owned());
+                (what.to_owned(), remedy)
+            }
+            None => (text.to_owned(), None),
+        }
+    };
+    parts(one) == parts(other)
 }
 
 pub fn reached(profiles: &[ProfileName]) {
@@ -180,5 +194,21 @@ fn paths(targets: &BTreeSet<TargetPath>) -> String {
     match targets.len().checked_sub(SHOWN) {
         Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
         _ => shown.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_differs_in_its_request_id_only_is_a_repetition() {
+        let one = "profile `a`: Get: Throttled (429): slow, request id 1; it is tried again";
+        let two = "profile `a`: Get: Throttled (429): slow, request id 2; it is tried again";
+        assert!(is_same(one, two));
+        assert!(is_same(one, one));
+        assert!(!is_same(one, &two.replace("slow", "slower")));
+        assert!(!is_same(one, &two.replace("tried", "not tried")));
+        assert!(!is_same(one, "profile `a`: Get: connection refused"));
     }
 }
