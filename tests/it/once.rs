@@ -164,6 +164,25 @@ fn a_version_that_waits_for_a_profile_out_of_reach_is_75() {
 }
 
 #[test]
+fn a_state_directory_without_room_is_1_and_says_so() {
+    let (world, _server) = world();
+    world.deploy("shop/prod/limits.json", vec![b'1'; 1_000_000]);
+    let limited = "trap '' XFSZ; ulimit -f 400; exec \"$0\" once --timeout 5s";
+    let mut command = world.command(&[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", limited]).arg(command.get_program());
+    shell.env_clear().current_dir(world.path("."));
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let output = shell.output().unwrap();
+    assert_eq!(code(&output), 1, "{}", text(&output));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("cannot commit in the ledger"), "{told}");
+    assert_eq!(code(&command.arg("once").output().unwrap()), 0);
+}
+
+#[test]
 fn beside_a_daemon_it_is_1_and_names_its_process_and_refresh() {
     let (world, _server) = world();
     let daemon = world.run();

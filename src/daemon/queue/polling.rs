@@ -10,6 +10,7 @@ use crate::ledger::Change;
 use crate::poll::{Polled, Poller, next_tick};
 use crate::protocol::Identity;
 use crate::settings::Profile;
+use crate::source::FaultKind;
 use crate::transaction::{Hands, Machine, Scope};
 
 use super::waiting::is_passing;
@@ -151,7 +152,10 @@ impl Queue {
                     report::reached(&slot.names);
                 }
             }
-            Some(Polled::TooEarly) | None => {}
+            Some(Polled::TooEarly) => {}
+            // Only what the ledger could not take is tried again without a call.
+            None if saved.is_ok() => slot.fault = None,
+            None => {}
         }
         match saved {
             Ok(()) => {
@@ -171,8 +175,11 @@ impl Queue {
             Err(reason) => {
                 tracing::error!(
                     reason,
+                    profiles = report::join(&slot.names),
                     "the ledger cannot take what a poll brought; tried again in 5 s"
                 );
+                let since = slot.fault.as_ref().map_or(now.wall, |(_, _, since)| *since);
+                slot.fault = Some((FaultKind::Operator, reason, since));
                 slot.unsaved = changes;
                 slot.pause = now.steady + LEDGER_PAUSE;
                 settled = false;
