@@ -130,6 +130,12 @@ pub fn silent(error: &ControlError) -> Exit {
             err!("{problems}");
             Exit::Settings
         }
+        ControlError::TooLong(_) => {
+            err!(
+                "error: {error}: the kernel takes 107 bytes; give a shorter `--runtime-directory`"
+            );
+            Exit::Failed
+        }
         ControlError::NotPermitted { source, .. } => {
             err!(
                 "error: {error}: {source}; the socket belongs to the daemon's user: ask as that user or as root"

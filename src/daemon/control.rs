@@ -257,6 +257,8 @@ pub enum ControlError {
     /// Nobody listens.
     #[error("no daemon is running: nobody listens on `{}`; start it with `appconfigd run`", .0.display())]
     NoDaemon(PathBuf),
+    #[error("the control socket `{}` has a path that is too long", .0.display())]
+    TooLong(PathBuf),
     #[error("cannot use the control socket `{}`", path.display())]
     NotPermitted {
         path: PathBuf,
@@ -286,6 +288,7 @@ impl Client {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                     ControlError::NoDaemon(socket.to_owned())
                 }
+                ErrorKind::InvalidInput => ControlError::TooLong(socket.to_owned()),
                 _ => ControlError::NotPermitted {
                     path: socket.to_owned(),
                     source: error,

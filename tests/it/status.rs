@@ -173,3 +173,18 @@ fn the_control_socket_is_for_its_owner_only_and_one_that_was_left_is_replaced() 
     assert_eq!(daemon.stop(), Some(0));
     assert!(!socket.exists());
 }
+
+#[test]
+fn a_runtime_directory_that_is_too_deep_is_said_with_what_to_do() {
+    let world = World::new();
+    let server = Server::start(&world);
+    world.settings(&server, "profiles:\n  limits:\n");
+    let deep = format!("/{}", "x".repeat(110));
+    let output = world.output(&["status", "--runtime-directory", &deep]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("give a shorter `--runtime-directory`"),
+        "{told}"
+    );
+}
