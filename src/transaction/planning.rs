@@ -112,7 +112,12 @@ impl Planner<'_> {
                 })
             });
             if let Some(name) = missing {
-                let reason = format!("profile `{name}` has no configuration yet");
+                let identity = self.component.identity(name);
+                let received = identity.is_some_and(|id| self.state.received.contains_key(id));
+                let reason = match received {
+                    true => format!("no version of profile `{name}` can be installed yet"),
+                    false => format!("profile `{name}` has no configuration yet"),
+                };
                 return Round::LeaveOut {
                     paths: BTreeSet::from([path.clone()]),
                     reason,
