@@ -14,6 +14,8 @@ use super::words;
 const KEPT: usize = 4096;
 /// Bytes of one line that are logged; the rest of a longer line is logged as further lines.
 const LINE: usize = 1024;
+/// Lines that are logged of one command: a flood must not wait for the log, nor fill it.
+const LOGGED: usize = 200;
 /// More than a pipe ever holds: what a child wrote before its end lies within it.
 const PIPE: usize = 1 << 20;
 
@@ -27,6 +29,7 @@ struct Kept {
     command: String,
     tail: VecDeque<u8>,
     line: Vec<u8>,
+    logged: usize,
     closed: bool,
 }
 
@@ -37,6 +40,7 @@ impl Output {
             command,
             tail: VecDeque::new(),
             line: Vec::new(),
+            logged: 0,
             closed: false,
         };
         Ok(Output { pipe, kept })
@@ -90,7 +94,7 @@ impl Kept {
         self.tail.drain(..surplus.min(self.tail.len()));
         let fits = bytes.len().saturating_sub(KEPT);
         self.tail.extend(bytes.get(fits..).unwrap_or_default());
-        if tracing::enabled!(tracing::Level::DEBUG) {
+        if self.logged < LOGGED && tracing::enabled!(tracing::Level::DEBUG) {
             for &byte in bytes {
                 if byte != b'\n' {
                     self.line.push(byte);
@@ -103,11 +107,15 @@ impl Kept {
     }
 
     fn log(&mut self) {
-        if !self.line.is_empty() {
+        if !self.line.is_empty() && self.logged < LOGGED {
             let line = words::escape(&String::from_utf8_lossy(&self.line));
             debug!(command = %self.command, line, "output");
-            self.line.clear();
+            self.logged += 1;
+            if self.logged == LOGGED {
+                debug!(command = %self.command, "further output is not logged");
+            }
         }
+        self.line.clear();
     }
 
     fn text(&mut self) -> String {
@@ -135,7 +143,7 @@ mod tests {
             parts in proptest::collection::vec(proptest::collection::vec(1u8.., 1..6000), 0..6)
         ) {
             let mut kept = Kept {
-                command: String::new(), tail: VecDeque::new(), line: Vec::new(), closed: false,
+                command: String::new(), tail: VecDeque::new(), line: Vec::new(), logged: 0, closed: false,
             };
             let mut all = Vec::new();
             for part in &parts {

@@ -370,3 +370,19 @@ fn a_directory_that_is_missing_is_said_and_its_target_is_made_once_it_is_there()
     world.wait_for_target(LIMITS, r#"{"limit": 1}"#);
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn a_command_that_floods_its_output_is_waited_for_and_does_not_fill_the_log() {
+    let world = World::new();
+    world.deploy("shop/prod/limits.json", "{}");
+    let server = Server::start(&world);
+    world.settings(
+        &server,
+        "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: {shell: \"yes flood | head -n 2000000\"}}\n",
+    );
+    let daemon = world.run();
+    world.wait_for_status("/services/app/state", &json!("acknowledged"));
+    assert_eq!(daemon.stop(), Some(0));
+    let lines = world.log().matches("line=flood").count();
+    assert_eq!(lines, 200);
+}
