@@ -1,13 +1,16 @@
 //! Arguments, dispatch, exit codes; one file a subcommand.
 
 mod check;
+mod diff;
 mod exit;
 mod fetch;
 mod first;
 mod globals;
+mod history;
 mod once;
 mod order;
 mod plan;
+mod recorded;
 mod refresh;
 mod reload;
 mod retry;
@@ -44,6 +47,8 @@ enum Command {
     Refresh(refresh::Arguments),
     Reload(reload::Arguments),
     Retry(retry::Arguments),
+    History(history::Arguments),
+    Diff(diff::Arguments),
     Fetch(fetch::Arguments),
     Serve(serve::Arguments),
 }
@@ -71,6 +76,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Refresh(command) => command.run(&arguments.globals),
         Command::Reload(command) => command.run(&arguments.globals),
         Command::Retry(command) => command.run(&arguments.globals),
+        Command::History(command) => command.run(&arguments.globals),
+        Command::Diff(command) => command.run(&arguments.globals),
         Command::Fetch(command) => command.run(&arguments.globals),
         Command::Serve(command) => command.run(&arguments.globals),
     }

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::settings::ProfileName;
 use crate::transaction::Order;
 
+use super::history::Declared;
 use super::status::{Notes, Status};
 
 /// How long a daemon may take to say how it stands: longer is a daemon that hangs.
@@ -29,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is asked through the socket.
 pub enum Request {
     Status(oneshot::Sender<Status>),
+    Declared(oneshot::Sender<Declared>),
     Refresh {
         profiles: Option<BTreeSet<ProfileName>>,
         limit: Duration,
@@ -93,6 +95,7 @@ impl Server {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let router = Router::new()
             .route("/status", get(status))
+            .route("/declared", get(declared))
             .route("/refresh", post(refresh))
             .route("/reload", post(reload))
             .route("/order", post(order))
@@ -193,6 +196,12 @@ impl Refreshed {
 async fn status(State(requests): State<mpsc::Sender<Request>>) -> Result<Json<Told>, StatusCode> {
     let status = ask(&requests, Request::Status).await?;
     Ok(Json(Told::of(status)))
+}
+
+async fn declared(
+    State(requests): State<mpsc::Sender<Request>>,
+) -> Result<Json<Declared>, StatusCode> {
+    ask(&requests, Request::Declared).await.map(Json)
 }
 
 async fn refresh(
@@ -312,6 +321,12 @@ impl Client {
         let request = self.http.get("http://appconfigd/status").timeout(PATIENCE);
         let told: Told = answered(request).await?;
         Ok(told.whole())
+    }
+
+    /// What the daemon's settings name.
+    pub async fn declared(&self) -> Result<Declared, ControlError> {
+        let request = self.http.get("http://appconfigd/declared");
+        answered(request.timeout(PATIENCE)).await
     }
 
     pub async fn refresh(

@@ -15,6 +15,7 @@ use crate::source::{Fault, Source};
 use crate::transaction::Order;
 
 use super::Daemon;
+use super::history::Declared;
 use super::queue::{Message, Obeyed};
 use super::status::{DaemonStatus, Status};
 use super::view::QueueView;
@@ -94,6 +95,10 @@ impl Post {
         let views = self.views().await;
         let stand = |view: &QueueView| view.files_stand && required_stand(view);
         views.len() == self.queues.len() && views.iter().all(stand)
+    }
+
+    pub async fn declared(&self) -> Declared {
+        Declared::by_queues(&self.views().await)
     }
 
     pub async fn status(&self) -> Status {

@@ -171,6 +171,9 @@ impl Supervisor {
             Request::Status(reply) => {
                 tokio::spawn(async move { reply.send(post.status().await) });
             }
+            Request::Declared(reply) => {
+                tokio::spawn(async move { reply.send(post.declared().await) });
+            }
             Request::Refresh {
                 profiles,
                 limit,

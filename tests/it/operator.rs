@@ -120,3 +120,111 @@ fn another_user_is_not_listened_to_whatever_the_mode_of_the_socket() {
         "{said}"
     );
 }
+
+/// A profile's history by `history --json`, newest first.
+fn history(world: &World, name: &str) -> Vec<serde_json::Value> {
+    let output = world.output(&["history", name, "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let history: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(history["schema"], 1);
+    let entries = &history["profiles"][name];
+    entries.as_array().unwrap().clone()
+}
+
+#[test]
+fn history_marks_what_is_installed_received_and_quarantined_with_a_daemon_and_without() {
+    let (world, _server, daemon) = started(LINES);
+    world.write("bad", "");
+    deploy(&world, 2);
+    world.wait_for_status("/profiles/limits/state", &json!("quarantined"));
+    let with = history(&world, "limits");
+    let marks: Vec<_> = with.iter().map(|entry| entry["marks"].clone()).collect();
+    assert_eq!(
+        marks,
+        [json!(["received", "quarantined"]), json!(["installed"])]
+    );
+    let (_, said) = ask(&world, &["history", "limits"]);
+    assert!(
+        said.contains("7 bytes, received last, quarantined"),
+        "{said}"
+    );
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(history(&world, "limits"), with);
+    assert_eq!(ask(&world, &["history", "nothing"]).0, 66);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_in_history_and_diff_shows_what_it_had() {
+    let world = World::new();
+    deploy(&world, 1);
+    let server = Server::start(&world);
+    world.settings(&server, LINES);
+    fs::write(world.target("/etc/app/limits.json"), "by hand\n").unwrap();
+    let _daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    let (_, said) = ask(&world, &["history", "/etc/app/limits.json"]);
+    assert!(
+        said.contains("found at") && said.contains("8 bytes"),
+        "{said}"
+    );
+    let (code, said) = ask(&world, &["diff", "/etc/app/limits.json"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("-by hand\n+{\"v\":1}"), "{said}");
+}
+
+#[test]
+fn diff_compares_versions_by_digest_and_label_and_lists_two_that_match() {
+    let (world, _server, daemon) = started(LINES);
+    let labelled = |version: u32, label: &str| {
+        let meta = format!("content_type: application/json\nversion_label: {label}\n");
+        world.deploy("shop/prod/limits.json.meta.yaml", meta);
+        deploy(&world, version);
+        world.wait_for_target("/etc/app/limits.json", &format!("{{\"v\":{version}}}"));
+        world.wait_for_status("/profiles/limits/installed/label", &json!(label));
+    };
+    labelled(2, "two");
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(
+        ask(&world, &["diff", "limits"]),
+        (0, String::new()),
+        "what is installed is what was received last"
+    );
+    let entries = history(&world, "limits");
+    let first = entries.last().unwrap()["digest"].as_str().unwrap();
+    let short = &first["sha256:".len()..][..8];
+    let (code, said) = ask(&world, &["diff", "limits", short, "two"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("-{\"v\":1}") && said.contains("+{\"v\":2}"),
+        "{said}"
+    );
+    assert_eq!(ask(&world, &["diff", "limits", &short[..7]]).0, 66);
+
+    labelled(3, "two");
+    let (code, said) = ask(&world, &["diff", "limits", "two"]);
+    assert_eq!(code, 66, "{said}");
+    assert!(said.contains("`two` names 2 versions"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(
+        ask(&world, &["diff", "limits", short]).0,
+        2,
+        "from the ledger"
+    );
+}
+
+#[test]
+fn bodies_of_sensitive_profiles_are_shown_only_when_asked_for() {
+    let (world, _server, _daemon) =
+        started(&LINES.replace("{validate:", "{sensitive: true, validate:"));
+    world.write("bad", "");
+    deploy(&world, 2);
+    world.wait_for_status("/profiles/limits/state", &json!("quarantined"));
+    let (code, said) = ask(&world, &["diff", "limits"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        !said.contains("\"v\"") && said.contains("--show-sensitive"),
+        "{said}"
+    );
+    let (_, said) = ask(&world, &["diff", "limits", "--show-sensitive"]);
+    assert!(said.contains("+{\"v\":2}"), "{said}");
+}

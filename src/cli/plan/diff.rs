@@ -10,6 +10,12 @@ const THINKING_TIME: Duration = Duration::from_secs(2);
 
 /// The unified diff, every line of it ended; `before` is `None` for a file that is not there yet.
 pub fn unified(path: &str, before: Option<&[u8]>, after: &[u8]) -> String {
+    let from = if before.is_some() { path } else { "/dev/null" };
+    between(from, path, before, after)
+}
+
+/// The same between two names.
+pub fn between(from: &str, to: &str, before: Option<&[u8]>, after: &[u8]) -> String {
     let (Some(old), Some(new)) = (text(before.unwrap_or_default()), text(after)) else {
         return match before {
             Some(_) => "binary files differ\n".to_owned(),
@@ -22,8 +28,7 @@ pub fn unified(path: &str, before: Option<&[u8]>, after: &[u8]) -> String {
         .newline_terminated(true)
         .timeout(THINKING_TIME)
         .diff_slices(&old, &new);
-    let from = if before.is_some() { path } else { "/dev/null" };
-    shown(&diff.unified_diff().header(from, path).to_string())
+    shown(&diff.unified_diff().header(from, to).to_string())
 }
 
 /// What can be shown as lines: UTF-8 without NUL.

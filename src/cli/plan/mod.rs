@@ -3,7 +3,7 @@
 //! `newest` finds the configuration that every profile counts with, `outlook` plans and says what would become of targets
 //! and services in the words of `wording`, `diff` shows two versions of a file.
 
-mod diff;
+pub(super) mod diff;
 mod newest;
 mod outlook;
 mod wording;

@@ -1,0 +1,92 @@
+//! `history`: configurations that were received, files that were kept.
+
+use super::recorded::Recorded;
+use super::screen::{err, out};
+use super::start::runtime;
+use super::{Exit, Globals};
+use crate::daemon::history::{History, Mark};
+use crate::settings::{ProfileName, TargetPath};
+
+/// Lists configurations that were received, and files of others that were replaced; also without a daemon
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Only this profile, or the target of this path
+    #[arg(value_name = "PROFILE|PATH")]
+    name: Option<String>,
+    /// One JSON document, schema 1
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub fn run(self, globals: &Globals) -> Exit {
+        let read = runtime().and_then(|runtime| runtime.block_on(Recorded::read(globals)));
+        let recorded = match read {
+            Ok(recorded) => recorded,
+            Err(exit) => return exit,
+        };
+        let mut history = History::of(&recorded.declared, &recorded.state);
+        if let Some(name) = &self.name {
+            let path = TargetPath::new(name);
+            let profile = ProfileName::from(name.as_str());
+            history.profiles.retain(|one, _| *one == profile);
+            history.targets.retain(|one, _| Some(one) == path.as_ref());
+            if history.profiles.is_empty() && history.targets.is_empty() {
+                err!("error: no profile or target `{name}`; `appconfigd status` lists them");
+                return Exit::NoInput;
+            }
+        }
+        match self.json {
+            true => match serde_json::to_string_pretty(&history) {
+                Ok(text) => out!("{text}"),
+                Err(error) => {
+                    err!("error: cannot write the history as JSON: {error}");
+                    return Exit::Failed;
+                }
+            },
+            false => print(&history),
+        }
+        Exit::Done
+    }
+}
+
+fn print(history: &History) {
+    for (name, versions) in &history.profiles {
+        out!("profile {name}");
+        for version in versions {
+            let label = version.label.as_deref();
+            let label = label.map_or(String::new(), |label| format!(" ({label})"));
+            let marks = version.marks.iter().map(|mark| word(*mark));
+            let marks: String = marks.map(|mark| format!(", {mark}")).collect();
+            let (digest, size) = (version.digest.short(), version.size);
+            let since = seconds(version.since);
+            out!("  {digest}{label} since {since}, {size} bytes{marks}");
+        }
+    }
+    for (path, files) in history
+        .targets
+        .iter()
+        .filter(|(_, files)| !files.is_empty())
+    {
+        out!("target {path}");
+        for file in files {
+            let (digest, size) = (file.digest.short(), file.size);
+            let at = seconds(file.at);
+            out!("  {digest} found at {at}, {size} bytes: {}", file.reason);
+        }
+    }
+}
+
+fn word(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Installed => "installed",
+        Mark::Received => "received last",
+        Mark::Refused => "refused",
+        Mark::Quarantined => "quarantined",
+    }
+}
+
+/// Nobody reads nanoseconds.
+fn seconds(time: jiff::Timestamp) -> String {
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
+}
