@@ -35,6 +35,7 @@ fn target(from: &[&str], render: Render) -> Target {
         group: None,
         mode: None,
         in_place: false,
+        symlink: Default::default(),
         validate_command: None,
         notify: Vec::new(),
         sensitive: false,

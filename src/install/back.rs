@@ -68,7 +68,7 @@ fn put_one_back(
     own: Option<&Own>,
     placement: &Placement,
 ) -> Result<WentBack, InstallError> {
-    let (_, name) = split(&placement.target);
+    let (_, name) = split(placement.lies());
     let kind = placement.site.kind;
     match before(own, &placement.kept)? {
         Before::Nothing => {
@@ -203,7 +203,7 @@ fn foreign_one(
     own: Option<&Own>,
     placement: &Placement,
 ) -> Result<Option<Foreign>, InstallError> {
-    let (_, name) = split(&placement.target);
+    let (_, name) = split(placement.lies());
     let kept = match before(own, &placement.kept)? {
         // It will not be touched.
         Before::NotRenamed => return Ok(None),

@@ -30,7 +30,7 @@ pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), 
             .filter_map(|(_, placement)| match &placement.kept {
                 Kept::Absent => None,
                 Kept::Name(kept) => {
-                    let (_, name) = split(&placement.target);
+                    let (_, name) = split(placement.lies());
                     Some((name, kept.as_str(), placement.site.kind))
                 }
             })
@@ -192,7 +192,7 @@ fn swap_one(
     own: Option<&Own>,
     placement: &Placement,
 ) -> Result<(), InstallError> {
-    let (_, name) = split(&placement.target);
+    let (_, name) = split(placement.lies());
     let kind = placement.site.kind;
     if kind == TargetKind::InPlace
         && let Some(own) = own

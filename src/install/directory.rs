@@ -60,6 +60,15 @@ impl Directory {
         target: &TargetPath,
     ) -> Result<Directory, InstallError> {
         let (parent, name) = split(target);
+        Directory::open_at(root, parent, name)
+    }
+
+    /// `parent` may hold `..` and links; `name` is for messages.
+    pub(super) fn open_at(
+        root: Option<&Path>,
+        parent: &str,
+        name: &str,
+    ) -> Result<Directory, InstallError> {
         let path = rooted(root, parent);
         match open(root, parent, OPEN) {
             Ok(fd) => Ok(Directory { fd, path }),

@@ -42,6 +42,12 @@ pub enum InstallError {
     )]
     Immutable { path: PathBuf },
     #[error(
+        "cannot follow the link `{}`: it leads to `{}`, which cannot be a target; correct the link",
+        path.display(),
+        to.display()
+    )]
+    LeadsAway { path: PathBuf, to: PathBuf },
+    #[error(
         "cannot stage in `{}`: it is {found}, not a directory of ours; remove it, the name is reserved",
         path.display()
     )]
@@ -79,6 +85,7 @@ impl InstallError {
             | InstallError::NoDirectory { path, .. }
             | InstallError::NotAFile { path, .. }
             | InstallError::Mounted { path }
+            | InstallError::LeadsAway { path, .. }
             | InstallError::Immutable { path }
             | InstallError::Occupied { path, .. }
             | InstallError::OtherOwner { path, .. }
@@ -98,6 +105,7 @@ impl InstallError {
             }
             InstallError::NotAFile { .. }
             | InstallError::Mounted { .. }
+            | InstallError::LeadsAway { .. }
             | InstallError::Immutable { .. }
             | InstallError::Occupied { .. }
             | InstallError::OtherOwner { .. }
@@ -161,7 +169,7 @@ impl Kind {
     fn next_step(self) -> &'static str {
         match self {
             Kind::Symlink => {
-                "name the file that the link leads to as the target, or remove the link"
+                "declare the target `symlink: follow`, name the file that the link leads to, or remove the link"
             }
             Kind::Directory => "name a file inside it as the target, or remove the directory",
             Kind::File | Kind::Fifo | Kind::Socket | Kind::Device | Kind::Unknown => {
@@ -202,6 +210,7 @@ fn advice(source: &io::Error) -> &'static str {
         Some(Errno::BUSY) => {
             "; it is a mount of its own or in use: declare the target `in_place: true`, or mount its directory instead of the file"
         }
+        Some(Errno::LOOP) => "; its links lead round in a circle: correct them",
         Some(Errno::NAMETOOLONG) => "; shorten the name: file systems allow 255 bytes",
         Some(Errno::NOSYS) => {
             "; an alternate root needs Linux 5.6 or later, and a sandbox that allows openat2"

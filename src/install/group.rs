@@ -18,9 +18,9 @@ pub(super) struct Group<'a> {
 pub(super) fn by_directory(placements: &[Placement]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
     for (index, placement) in placements.iter().enumerate() {
-        let (parent, _) = split(&placement.target);
+        let (parent, _) = split(placement.lies());
         let group = groups.entry(parent).or_insert_with(|| Group {
-            target: &placement.target,
+            target: placement.lies(),
             members: Vec::new(),
         });
         group.members.push((index, placement));

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod group;
 mod in_place;
+mod link;
 mod principal;
 mod site;
 mod staging;
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use self::directory::{Directory, OWN, rooted, split};
 use self::file::Regular;
 use crate::protocol::Digest;
-use crate::settings::{Principal, Settings, Target, TargetPath};
+use crate::settings::{Principal, Settings, Symlink, Target, TargetPath};
 
 /// Owner, group and permission bits of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,13 @@ pub struct Placement {
     pub digest: Digest,
     /// Of the new file.
     pub metadata: Metadata,
+}
+
+impl Placement {
+    /// Where the target's file lies.
+    pub fn lies(&self) -> &TargetPath {
+        self.site.lies(&self.target)
+    }
 }
 
 /// Where the target that was there before the transaction is kept.
@@ -145,6 +153,10 @@ impl Installer {
                 true => TargetKind::InPlace,
                 false => TargetKind::Rename,
             },
+            leads_to: match declared.symlink {
+                Symlink::Refuse => None,
+                Symlink::Follow => link::follow(self.root(), target)?,
+            },
         })
     }
 
@@ -152,9 +164,11 @@ impl Installer {
     pub fn same_file(&self, targets: &BTreeSet<TargetPath>) -> Option<(TargetPath, TargetPath)> {
         let mut seen = BTreeMap::new();
         for target in targets {
-            let (_, name) = split(target);
+            let lies = self.lies_now(target);
+            let (_, name) = split(&lies);
+            let name = name.to_owned();
             // As text no two targets are the same: they come in a set.
-            let Some(parent) = directory::identity_of_parent(self.root(), target) else {
+            let Some(parent) = directory::identity_of_parent(self.root(), &lies) else {
                 continue;
             };
             if let Some(first) = seen.insert((parent, name), target) {
@@ -167,7 +181,12 @@ impl Installer {
     /// What lies at the target's path. A symbolic link, a directory, a device are errors that name what was found; so is a directory
     /// of the target that does not exist. Reads the file in pieces.
     pub fn look(&self, target: &TargetPath) -> Result<Found, InstallError> {
-        match self.open(target)? {
+        self.look_at(target, &self.site(target)?)
+    }
+
+    /// [`Installer::look`] where the site says that the target lies.
+    pub fn look_at(&self, target: &TargetPath, site: &Site) -> Result<Found, InstallError> {
+        match self.open(target, site)? {
             None => Ok(Found::Absent),
             Some(file) => Ok(Found::File {
                 digest: file.digest()?,
@@ -178,7 +197,11 @@ impl Installer {
 
     /// Bytes and metadata of the file at the target's path, `None` where there is none. A file over 64 MiB is an error.
     pub fn read(&self, target: &TargetPath) -> Result<Option<Foreign>, InstallError> {
-        let Some(file) = self.open(target)? else {
+        self.read_at(target, &self.site(target)?)
+    }
+
+    fn read_at(&self, target: &TargetPath, site: &Site) -> Result<Option<Foreign>, InstallError> {
+        let Some(file) = self.open(target, site)? else {
             return Ok(None);
         };
         Ok(Some(Foreign {
@@ -193,13 +216,14 @@ impl Installer {
     pub fn read_foreign(
         &self,
         target: &TargetPath,
+        site: &Site,
         begun: Option<&Placement>,
     ) -> Result<Option<Foreign>, InstallError> {
         let read = match begun {
             Some(begun) if begun.site.kind == TargetKind::InPlace => self
                 .foreign(std::slice::from_ref(begun))
                 .map(|mut found| found.pop()),
-            _ => self.read(target),
+            _ => self.read_at(target, site),
         };
         match read {
             // Replacing it is what the settings ask for all the same.
@@ -227,9 +251,10 @@ impl Installer {
         bytes: &[u8],
         metadata: &Metadata,
     ) -> Result<String, InstallError> {
-        let (_, name) = split(target);
+        let lies = site.lies(target);
+        let (_, name) = split(lies);
         staging::stage(
-            &Directory::open(self.root(), target)?,
+            &Directory::open(self.root(), lies)?,
             name,
             bytes,
             metadata,
@@ -249,9 +274,10 @@ impl Installer {
 
     /// The staged file's whole path, for `validate_command`; below a root with links resolved as we resolve them.
     pub fn staged_path(&self, target: &TargetPath, staged: &str) -> PathBuf {
-        let (parent, _) = split(target);
+        let lies = self.lies_now(target);
+        let (parent, _) = split(&lies);
         let real = self.root().and_then(|root| {
-            let directory = Directory::open(Some(root), target).ok()?;
+            let directory = Directory::open(Some(root), &lies).ok()?;
             directory.real_path()
         });
         real.unwrap_or_else(|| rooted(self.root(), parent))
@@ -264,9 +290,9 @@ impl Installer {
         staging::random_name("old")
     }
 
-    /// Removes a staged file that will not be used, and `.appconfigd/` if it is then empty.
-    pub fn discard(&self, target: &TargetPath, staged: &str) {
-        sweep::discard(self.root(), target, staged);
+    /// Removes a staged file that will not be used, and `.appconfigd/` if it is then empty. `lies`: where its target's file lies.
+    pub fn discard(&self, lies: &TargetPath, staged: &str) {
+        sweep::discard(self.root(), lies, staged);
     }
 
     /// Step (b): links every present target to its kept name (one that is written in place: keeps a copy) and syncs. Kept names that exist already stay as they are. A target that
@@ -288,7 +314,7 @@ impl Installer {
         metadata: &Metadata,
     ) -> Result<(), InstallError> {
         let path = rooted(self.root(), target.as_str());
-        let Some(Regular { file, .. }) = self.open(target)? else {
+        let Some(Regular { file, .. }) = self.open(target, &self.site(target)?)? else {
             return Err(InstallError::at("repair the metadata of", path)(
                 rustix::io::Errno::NOENT,
             ));
@@ -318,15 +344,23 @@ impl Installer {
     /// Removes everything in `.appconfigd/` of these targets' directories that no placement names. Never while something is staged
     /// that is in no placement yet.
     pub fn sweep(&self, targets: &BTreeSet<TargetPath>, live: &[Placement]) {
-        sweep::sweep(self.root(), targets, live);
+        let lie = targets.iter().map(|target| self.lies_now(target)).collect();
+        sweep::sweep(self.root(), &lie, live);
     }
 
     fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
 
-    fn open(&self, target: &TargetPath) -> Result<Option<Regular>, InstallError> {
-        let (_, name) = split(target);
-        Regular::open(&Directory::open(self.root(), target)?, name)
+    fn open(&self, target: &TargetPath, site: &Site) -> Result<Option<Regular>, InstallError> {
+        let lies = site.lies(target);
+        let (_, name) = split(lies);
+        Regular::open(&Directory::open(self.root(), lies)?, name)
+    }
+
+    /// Where the target lies at this moment, or would if its links could be followed.
+    fn lies_now(&self, target: &TargetPath) -> TargetPath {
+        self.site(target)
+            .map_or_else(|_| target.clone(), |site| site.lies(target).clone())
     }
 }

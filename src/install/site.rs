@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::TargetPath;
+
 /// How new bytes come to a target's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,4 +21,13 @@ pub enum TargetKind {
 #[serde(default)]
 pub struct Site {
     pub kind: TargetKind,
+    /// Where the link leads to that lies at the target's path and is followed: that file is kept right.
+    pub leads_to: Option<TargetPath>,
+}
+
+impl Site {
+    /// Where the target's file lies.
+    pub fn lies<'a>(&'a self, target: &'a TargetPath) -> &'a TargetPath {
+        self.leads_to.as_ref().unwrap_or(target)
+    }
 }

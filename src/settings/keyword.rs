@@ -6,7 +6,7 @@ use super::field::Written;
 use super::finding::Findings;
 use super::node::Node;
 use super::suggestion;
-use super::valid::{Format, OnFailure, ReloadVerb, Signal};
+use super::valid::{Format, OnFailure, ReloadVerb, Signal, Symlink};
 
 fn one_of<T: Copy>(
     node: &Node,
@@ -38,6 +38,14 @@ impl Written for Format {
             ("text", Format::Text),
         ];
         one_of(node, "a format", &WORDS, findings)
+    }
+}
+
+impl Written for Symlink {
+    fn read(node: &Node, findings: &mut Findings) -> Option<Symlink> {
+        const WORDS: [(&str, Symlink); 2] =
+            [("refuse", Symlink::Refuse), ("follow", Symlink::Follow)];
+        one_of(node, "a way to deal with a link", &WORDS, findings)
     }
 }
 

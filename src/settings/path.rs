@@ -121,6 +121,16 @@ impl NamedPath {
 /// Directories that the kernel fills.
 const KERNEL: [&str; 3] = ["proc", "sys", "dev"];
 
+impl TargetPath {
+    /// Lies where no target may lie: in a directory of the kernel or of our own. Settings name no such path; a link may lead to one.
+    pub fn is_reserved(&self) -> bool {
+        let mut parts = self.as_str().split('/').skip(1);
+        let first = parts.clone().next();
+        first.is_some_and(|first| KERNEL.contains(&first))
+            || parts.any(|part| part == ".appconfigd")
+    }
+}
+
 /// A target's path; `None` after a finding.
 pub fn target_path(name: &Spot<String>, findings: &mut Findings) -> Option<TargetPath> {
     let path = absolute_path(name.at, &name.value, "a target", findings)?;

@@ -116,6 +116,7 @@ impl<'a> TargetReader<'a> {
             group: written.group.value().cloned(),
             mode: written.mode.value().map(|mode| mode.0),
             in_place: written.in_place.value().copied().unwrap_or(false),
+            symlink: written.symlink.value().copied().unwrap_or_default(),
             validate_command: written.validate_command.value().cloned(),
             notify: notify?,
             sensitive,

@@ -134,12 +134,22 @@ pub struct Target {
     pub mode: Option<u32>,
     /// The bytes are written over the file that is there.
     pub in_place: bool,
+    pub symlink: Symlink,
     /// Runs on the staged file before the swap; `{staged}` in its argv is the staged file's path.
     pub validate_command: Option<Command>,
     /// In the order written.
     pub notify: Vec<ServiceName>,
     /// Of any of its profiles.
     pub sensitive: bool,
+}
+
+/// What is done about a symbolic link at a target's path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Symlink {
+    #[default]
+    Refuse,
+    /// The file that it leads to is kept right.
+    Follow,
 }
 
 /// How a target's bytes are made.

@@ -71,6 +71,7 @@ written!(Target, "a target" {
     group: Principal,
     mode: Mode,
     in_place: bool,
+    symlink: valid::Symlink,
     validate_command: valid::Command,
     notify: Notified,
 });

@@ -211,7 +211,8 @@ impl Machine {
         for (change, result) in draft.plan.changes.iter().zip(results) {
             match result {
                 Ok(names) => {
-                    discards.push((change.target.clone(), names.staged.clone()));
+                    let lies = change.site.lies(&change.target).clone();
+                    discards.push((lies, names.staged.clone()));
                     draft.names.push(names);
                 }
                 Err(reason) => {
@@ -226,8 +227,9 @@ impl Machine {
             actions.extend(self.plan_again(draft, now));
             return actions;
         }
-        let checks: Vec<(TargetPath, String)> = discards
-            .into_iter()
+        let staged = draft.plan.changes.iter().zip(&draft.names);
+        let checks: Vec<(TargetPath, String)> = staged
+            .map(|(change, names)| (change.target.clone(), names.staged.clone()))
             .filter(|(path, _)| {
                 let target = self.component.targets.get(path);
                 target.is_some_and(|target| target.validate_command.is_some())

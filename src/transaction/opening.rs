@@ -126,7 +126,7 @@ impl Machine {
         let leftover = known
             .values()
             .filter(|placement| made.contains(&placement.target))
-            .map(|placement| (placement.target.clone(), placement.staged.clone()))
+            .map(|placement| (placement.lies().clone(), placement.staged.clone()))
             .collect();
         let verdicts = BTreeMap::new();
         let open = Open {
@@ -197,7 +197,7 @@ impl Machine {
             let placements = open.intent.placements.iter();
             let staged = placements.filter(|p| !undone.contains(&p.target));
             let staged = staged
-                .map(|p| (p.target.clone(), p.staged.clone()))
+                .map(|p| (p.lies().clone(), p.staged.clone()))
                 .collect();
             let targets = open
                 .plan

@@ -185,7 +185,10 @@ impl Planner<'_> {
             Some(begun) => begun.site.clone(),
             None => self.installer.site(&target.path).map_err(delayed)?,
         };
-        let found = self.installer.look(&target.path).map_err(delayed)?;
+        let found = self
+            .installer
+            .look_at(&target.path, &site)
+            .map_err(delayed)?;
         let wanted = Wanted {
             owner: target.owner.clone(),
             group: target.group.clone(),
@@ -222,7 +225,7 @@ impl Planner<'_> {
                 let foreign = match ours || lies == digest {
                     true => None,
                     false => {
-                        let read = self.installer.read_foreign(&target.path, forced);
+                        let read = self.installer.read_foreign(&target.path, &site, forced);
                         read.map_err(delayed)?
                     }
                 };

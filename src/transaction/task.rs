@@ -201,10 +201,12 @@ impl Hands {
                 .filter_map(|name| self.component.services.get(name));
             let limit = limits.map(|service| service.timeout).max();
             let limit = limit.unwrap_or(crate::settings::DEFAULT_TIMEOUT);
-            verdicts.insert(
-                path,
-                self.services.check_staged(command, &file, limit).await,
-            );
+            // A link that is followed may lead elsewhere by now: nobody has judged the file then.
+            let verdict = match std::fs::symlink_metadata(&file) {
+                Ok(_) => self.services.check_staged(command, &file, limit).await,
+                Err(error) => Verdict::Undecided(format!("its staged file is gone: {error}")),
+            };
+            verdicts.insert(path, verdict);
         }
         Event::StagedChecked(verdicts)
     }

@@ -188,3 +188,39 @@ fn a_file_that_is_a_mount_of_its_own_names_in_place_and_works_with_it() {
         "what lies below the mount is not touched"
     );
 }
+
+#[test]
+fn a_link_names_follow_and_with_it_the_file_behind_it_is_kept_right() {
+    let (world, server) = world("mode: 0644", "! grep -q bad root/srv/shared.txt");
+    deploy(&world, "one");
+    fs::create_dir(world.target("/srv")).unwrap();
+    let (link, file) = (world.target(FILE), world.target("/srv/shared.txt"));
+    // Absolute: below the root it begins at the root.
+    std::os::unix::fs::symlink("/srv/shared.txt", &link).unwrap();
+    let refused = once(&world, &server);
+    assert_ne!(code(&refused), 0, "{}", text(&refused));
+    assert!(
+        text(&refused).contains("declare the target `symlink: follow`"),
+        "{}",
+        text(&refused)
+    );
+    declare(
+        &world,
+        &server,
+        "symlink: follow, mode: 0640, validate_command: [grep, -q, one, \\\"{staged}\\\"]"
+            .replace('\\', "")
+            .as_str(),
+        "! grep -q bad root/srv/shared.txt",
+    );
+    let made = once(&world, &server);
+    assert_eq!(code(&made), 0, "{}", text(&made));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "one");
+    assert_eq!(metadata(&file).2, 0o640);
+    deploy(&world, "a bad one");
+    let back = once(&world, &server);
+    assert_eq!(code(&back), 1, "{}", text(&back));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "one");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    nothing_left(&world, "/srv");
+    nothing_left(&world, "/etc/app");
+}

@@ -7,6 +7,7 @@ use super::*;
 fn in_place() -> Site {
     Site {
         kind: TargetKind::InPlace,
+        ..Site::default()
     }
 }
 

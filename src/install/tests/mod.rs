@@ -5,6 +5,7 @@ mod crash;
 mod found;
 mod in_place;
 mod killed;
+mod link;
 mod other_process;
 mod race;
 mod stage;

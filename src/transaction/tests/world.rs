@@ -55,6 +55,7 @@ pub fn target(path: &str, from: &[&str], notify: &[&str]) -> Target {
         group: None,
         mode: None,
         in_place: false,
+        symlink: Default::default(),
         validate_command: None,
         notify: notify.iter().map(|name| (*name).into()).collect(),
         sensitive: false,
