@@ -1,5 +1,5 @@
 use super::*;
-use crate::settings::{AwsSettings, ProfileName, SourceSettings, TargetPath, Validate};
+use crate::settings::{AwsSettings, OnDrift, ProfileName, SourceSettings, TargetPath, Validate};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ fn target(from: &[&str], render: Render) -> Target {
         symlink: Default::default(),
         validate_command: None,
         notify: Vec::new(),
+        on_drift: OnDrift::Restore,
         sensitive: false,
     }
 }

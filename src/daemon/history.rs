@@ -10,7 +10,7 @@ use crate::protocol::{Digest, Identity};
 use crate::settings::{ProfileName, Settings, TargetPath};
 use crate::source::Source;
 
-use super::status::QueueView;
+use super::view::QueueView;
 
 /// What history belongs to: names, and whose state they are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::install::{Found, Metadata};
 use crate::ledger::{ServiceCondition, State};
 use crate::protocol::Identity;
 use crate::settings::{ProfileName, TargetPath};
 use crate::source::Fault;
-use crate::transaction::{Component, Outcome};
+use crate::transaction::{Component, Drift, Outcome};
 
 /// So many names are shown in a line: a thousand help nobody.
 const SHOWN: usize = 5;
@@ -57,12 +58,21 @@ pub fn say(component: &Component, outcome: &Outcome) {
             let profiles = names(component, profiles.keys());
             tracing::info!(profiles, "accepted: nothing on disk had to change");
         }
-        Outcome::Repaired { target } => {
+        Outcome::Repaired { target, found } => {
+            let (owner, group, mode) = words(found.as_ref());
             tracing::warn!(
                 target_path = target.as_str(),
+                found_owner = owner,
+                found_group = group,
+                found_mode = mode,
                 "owner, group or mode repaired"
             );
         }
+        Outcome::Drifted {
+            target,
+            drift,
+            kept,
+        } => drifted(target, drift, *kept),
         Outcome::Delayed {
             target,
             reason,
@@ -139,6 +149,40 @@ pub fn say(component: &Component, outcome: &Outcome) {
             Err(reason) => tracing::warn!(order, reason, "an operator's order is not carried out"),
         },
     }
+}
+
+fn drifted(target: &TargetPath, drift: &Drift, kept: bool) {
+    let target_path = target.as_str();
+    let hold = format!("to keep such a change: `appconfigd hold {target}`");
+    let Found::File { digest, metadata } = &drift.found else {
+        return match drift.left {
+            true => tracing::warn!(target_path, "somebody else removed it: left alone"),
+            false => tracing::warn!(target_path, "somebody else removed it: put back; {hold}"),
+        };
+    };
+    let (owner, group, mode) = words(Some(metadata));
+    let done = match (drift.left, kept) {
+        (true, _) => "left alone until the next version".to_owned(),
+        (false, true) => format!("replaced, and kept in history; {hold}"),
+        (false, false) => format!("replaced; {hold}"),
+    };
+    tracing::warn!(
+        target_path,
+        found = %digest,
+        found_owner = owner,
+        found_group = group,
+        found_mode = mode,
+        "somebody else changed it: {done}"
+    );
+}
+
+fn words(found: Option<&Metadata>) -> (Option<u32>, Option<u32>, Option<String>) {
+    let mode = found.map(|found| format!("{:04o}", found.mode));
+    (
+        found.map(|found| found.uid),
+        found.map(|found| found.gid),
+        mode,
+    )
 }
 
 /// A poll that brought nothing: once in full, its repetitions at debug.

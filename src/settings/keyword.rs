@@ -6,7 +6,7 @@ use super::field::Written;
 use super::finding::Findings;
 use super::node::Node;
 use super::suggestion;
-use super::valid::{Format, OnFailure, ReloadVerb, Signal, Symlink};
+use super::valid::{Format, OnDrift, OnFailure, ReloadVerb, Signal, Symlink};
 
 fn one_of<T: Copy>(
     node: &Node,
@@ -54,6 +54,17 @@ impl Written for OnFailure {
         const WORDS: [(&str, OnFailure); 2] =
             [("rollback", OnFailure::Rollback), ("keep", OnFailure::Keep)];
         one_of(node, "a way to deal with a failure", &WORDS, findings)
+    }
+}
+
+impl Written for OnDrift {
+    fn read(node: &Node, findings: &mut Findings) -> Option<OnDrift> {
+        const WORDS: [(&str, OnDrift); 3] = [
+            ("restore", OnDrift::Restore),
+            ("report", OnDrift::Report),
+            ("ignore", OnDrift::Ignore),
+        ];
+        one_of(node, "a way to deal with drift", &WORDS, findings)
     }
 }
 

@@ -119,6 +119,7 @@ impl<'a> TargetReader<'a> {
             symlink: written.symlink.value().copied().unwrap_or_default(),
             validate_command: written.validate_command.value().cloned(),
             notify: notify?,
+            on_drift: written.on_drift.value().copied().unwrap_or_default(),
             sensitive,
         })
     }

@@ -139,6 +139,7 @@ pub struct Target {
     pub validate_command: Option<Command>,
     /// In the order written.
     pub notify: Vec<ServiceName>,
+    pub on_drift: OnDrift,
     /// Of any of its profiles.
     pub sensitive: bool,
 }
@@ -150,6 +151,18 @@ pub enum Symlink {
     Refuse,
     /// The file that it leads to is kept right.
     Follow,
+}
+
+/// What happens to a target that is no longer what was installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDrift {
+    /// It is put back; the drifted bytes are kept in history.
+    #[default]
+    Restore,
+    /// A changed file is left alone and reported, a missing one is put back.
+    Report,
+    /// It is left alone until the next version; a missing one is put back at the next start.
+    Ignore,
 }
 
 /// How a target's bytes are made.

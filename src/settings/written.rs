@@ -7,7 +7,7 @@ use super::field::{Written, written};
 use super::finding::{Findings, Place, Spot};
 use super::node::{Kind, Node};
 use super::quantity::{Mode, Share, Size};
-use super::valid::{self, Format, OnFailure, Principal, ReloadVerb, Signal};
+use super::valid::{self, Format, OnDrift, OnFailure, Principal, ReloadVerb, Signal};
 
 written!(
     /// A whole file, main or drop-in.
@@ -74,6 +74,7 @@ written!(Target, "a target" {
     symlink: valid::Symlink,
     validate_command: valid::Command,
     notify: Notified,
+    on_drift: OnDrift,
 });
 
 written!(Service, "a service" {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::install::{Placement, WentBack};
+use crate::install::{Metadata, Placement, WentBack};
 use crate::ledger::{Change, Installed, Refusal, ServiceRecord, Version};
 use crate::protocol::Identity;
 use crate::service::{Running, Verdict};
 use crate::settings::{ServiceName, TargetPath};
 
 use super::planning::TurnedDown;
-use super::{FileChange, Order, Plan, Scope};
+use super::{Drift, FileChange, Order, Plan, Scope};
 
 /// What can happen to a queue.
 #[derive(Clone, Debug)]
@@ -145,8 +145,17 @@ pub enum Outcome {
     Accepted {
         profiles: BTreeMap<Identity, Version>,
     },
+    /// The right bytes had somebody else's owner, group or mode.
     Repaired {
         target: TargetPath,
+        found: Option<Metadata>,
+    },
+    /// Somebody else changed or removed the target: it is put back, or left alone as the settings say.
+    Drifted {
+        target: TargetPath,
+        drift: Drift,
+        /// The bytes that were found are in history.
+        kept: bool,
     },
     Delayed {
         target: TargetPath,

@@ -7,10 +7,10 @@ use crate::ledger::{Change, Installed, Refusal};
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
-use super::Plan;
 use super::action::{Action, Baseline, Names, Outcome};
 use super::machine::{LeftOut, Machine};
 use super::phase::{Draft, Phase};
+use super::{Drift, Plan};
 
 impl Machine {
     pub(super) fn planned(
@@ -28,6 +28,7 @@ impl Machine {
         }
         self.remember(&plan);
         let mut actions = self.review(&draft.tried, &plan, now, random);
+        actions.extend(self.report_drift(&plan));
         draft.plan = plan;
         if draft.plan.repairs.is_empty() {
             actions.extend(self.stage(draft, now));
@@ -95,8 +96,10 @@ impl Machine {
             match result {
                 Ok(()) => {
                     self.barred.remove(&target);
+                    let found = draft.plan.drifted.get(&target);
                     actions.push(Action::Say(Outcome::Repaired {
                         target: target.clone(),
+                        found: found.and_then(Drift::metadata),
                     }));
                     draft.recorded.push(Change::Installed {
                         target,

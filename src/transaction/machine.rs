@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::install::Found;
 use crate::ledger::{Change, Intent, State};
 use crate::protocol::Identity;
 use crate::settings::{ServiceName, TargetPath};
@@ -43,6 +44,8 @@ pub struct Machine {
     stopping: bool,
     pub(super) waiting: BTreeMap<TargetPath, String>,
     pub(super) left_out: BTreeMap<Identity, LeftOut>,
+    /// Drift that is left alone and has been said.
+    pub(super) reported: BTreeMap<TargetPath, Found>,
     pub(super) failures: u32,
 }
 
@@ -76,6 +79,7 @@ impl Machine {
             stopping: false,
             waiting: BTreeMap::new(),
             left_out: BTreeMap::new(),
+            reported: BTreeMap::new(),
             failures: 0,
         }
     }

@@ -10,6 +10,7 @@ mod closing;
 mod candidates;
 mod component;
 mod drafting;
+mod drift;
 mod forward;
 mod machine;
 mod opening;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use action::{Action, Event, Outcome, Step};
 pub use component::Component;
+pub use drift::Drift;
 pub use machine::{LeftOut, Machine};
 pub use orders::Order;
 pub use plan::{FileChange, Plan, Scope};

@@ -98,7 +98,11 @@ impl Machine {
                 size: foreign.bytes.len() as u64,
                 metadata: foreign.metadata,
                 at: now.wall,
-                reason: "it was not installed by appconfigd and has been replaced".to_owned(),
+                reason: match plan.drifted.contains_key(&change.target) {
+                    true => "somebody else changed what was installed, and it has been replaced",
+                    false => "it was not installed by appconfigd and has been replaced",
+                }
+                .to_owned(),
             };
             Some(Change::FileKept {
                 file,
@@ -219,7 +223,7 @@ impl Machine {
             .filter(|p| !undone.contains(&p.target))
             .cloned()
             .collect();
-        let mut actions = Vec::new();
+        let mut actions = super::drift::put_back(&open);
         if !open.leftover.is_empty() {
             actions.push(Action::Discard(open.leftover.clone()));
         }

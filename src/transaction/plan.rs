@@ -10,6 +10,8 @@ use crate::ledger::{Installed, Refusal, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::TargetPath;
 
+use super::Drift;
+
 /// What a plan looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -96,6 +98,8 @@ pub struct Plan {
     pub adopted: BTreeMap<TargetPath, Installed>,
     /// Right bytes under wrong metadata: repaired without rewriting and without notifying.
     pub repairs: BTreeMap<TargetPath, Installed>,
+    /// Targets that are no longer what was installed, whatever becomes of them.
+    pub drifted: BTreeMap<TargetPath, Drift>,
     /// Versions turned down, with the reason.
     pub refused: BTreeMap<Identity, Refusal>,
     /// Profiles in scope whose newest version is not refused.

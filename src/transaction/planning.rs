@@ -12,6 +12,7 @@ use crate::protocol::{Digest, Identity};
 use crate::settings::{Target, TargetPath};
 
 use super::candidates::Candidate;
+use super::drift::Rule;
 use super::{Component, FileChange, Plan, Scope};
 
 /// The bodies that planning needs, by digest.
@@ -101,6 +102,7 @@ impl Planner<'_> {
         plan.adopted.clear();
         plan.repairs.clear();
         plan.sound.clear();
+        plan.drifted.clear();
         for path in targets {
             let Some(target) = self.component.targets.get(path) else {
                 continue;
@@ -179,33 +181,49 @@ impl Planner<'_> {
         let bytes = rendered.map_err(|refused| Trouble::Refused(refused.reason))?;
         let digest = Digest::of(&bytes);
         let delayed = |error: InstallError| Trouble::Hindered(one_line(&error));
+        let known = self.state.installed.get(&target.path);
         let forced = self.forced.get(&target.path);
+        let rule = Rule::new(target, known.filter(|_| forced.is_none()), self.scope);
         // What is taken up again is written as it was begun.
         let site = match forced {
-            Some(begun) => begun.site.clone(),
-            None => self.installer.site(&target.path).map_err(delayed)?,
+            Some(begun) => Ok(begun.site.clone()),
+            None => self.installer.site(&target.path),
         };
-        let found = self
-            .installer
-            .look_at(&target.path, &site)
-            .map_err(delayed)?;
-        let wanted = Wanted {
+        let looked = site.and_then(|site| {
+            let found = self.installer.look_at(&target.path, &site)?;
+            Ok((site, found))
+        });
+        let (site, found) = match looked {
+            Err(error) if rule.ignores(&error, digest) => {
+                plan.sound.insert(target.path.clone());
+                return Ok(());
+            }
+            looked => looked.map_err(delayed)?,
+        };
+        let declared = Wanted {
             owner: target.owner.clone(),
             group: target.group.clone(),
             mode: target.mode,
             sensitive: target.sensitive,
         };
+        let wanted = rule.wanted(declared, &found, digest);
         let metadata = self
             .installer
             .metadata(&target.path, &wanted, &found)
             .map_err(delayed)?;
-        let known = self.state.installed.get(&target.path);
         let installed = Installed {
             digest,
             metadata,
             since: self.now,
         };
         plan.sound.insert(target.path.clone());
+        if let Some(drift) = rule.judge(&found, digest, metadata) {
+            let left = drift.left;
+            plan.drifted.insert(target.path.clone(), drift);
+            if left {
+                return Ok(());
+            }
+        }
         match found {
             Found::File {
                 digest: lies,

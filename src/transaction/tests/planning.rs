@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::planning::Planner;
-use super::super::{Plan, Scope};
+use super::super::{Outcome, Plan, Scope};
 use super::world::{World, id, path, profile, service, target};
 use crate::install::{Kept, Metadata, Placement, Site};
 use crate::ledger::Installed;
-use crate::settings::OnFailure;
+use crate::settings::{OnDrift, OnFailure};
 
 /// A plan of this scope, nothing being forced or barred.
 fn plan(world: &World, scope: &Scope) -> Plan {
@@ -237,4 +237,127 @@ fn a_condemned_outcome_is_known_also_when_half_of_it_lies_there_already() {
     assert_eq!(world.count("swap"), swaps);
     assert!(world.reads("/a.json").contains("3"));
     world.hold_promises();
+}
+
+/// One installed target under this setting.
+fn drifting(on_drift: OnDrift) -> World {
+    drifting_with(on_drift, None)
+}
+
+fn drifting_with(on_drift: OnDrift, mode: Option<u32>) -> World {
+    let mut file = target("/a.json", &["p"], &["web"]);
+    file.mode = mode;
+    file.on_drift = on_drift;
+    let web = service("web", OnFailure::Rollback);
+    let mut world = World::new(&["p"], vec![file], vec![web]);
+    world.deliver("p", r#"{"n": 1}"#);
+    world
+}
+
+fn only_this() -> Scope {
+    Scope::Some {
+        profiles: BTreeSet::new(),
+        targets: BTreeSet::from([path("/a.json")]),
+    }
+}
+
+#[test]
+fn drift_is_put_back_reported_or_ignored_as_the_settings_say() {
+    for (on_drift, changed_is_left, missing_is_left) in [
+        (OnDrift::Restore, false, false),
+        (OnDrift::Report, true, false),
+        (OnDrift::Ignore, true, true),
+    ] {
+        let mut world = drifting(on_drift);
+        let file = world.directory.path().join("a.json");
+        std::fs::write(&file, "by hand").unwrap();
+        let changed_plan = plan(&world, &only_this());
+        assert_eq!(changed_plan.changes.is_empty(), changed_is_left);
+        assert_eq!(changed_plan.drifted[&path("/a.json")].left, changed_is_left);
+        std::fs::remove_file(&file).unwrap();
+        let missing_plan = plan(&world, &only_this());
+        assert_eq!(missing_plan.changes.is_empty(), missing_is_left);
+        // At start nothing may be missing, or a tmpfs would stay empty.
+        assert_eq!(changed(&plan(&world, &Scope::All)).len(), 1);
+        // A new version goes over everything, and keeps what it finds.
+        std::fs::write(&file, "by hand").unwrap();
+        world.receive_quietly("p", r#"{"n": 2}"#);
+        let newer = plan(&world, &only_this());
+        assert!(newer.changes[0].foreign.is_some());
+        assert!(!newer.drifted[&path("/a.json")].left);
+    }
+}
+
+#[test]
+fn a_declared_mode_is_repaired_and_another_is_that_of_the_file_unless_the_bytes_have_gone_too() {
+    use std::os::unix::fs::PermissionsExt;
+    for (on_drift, declared, repairs, adopts) in [
+        (OnDrift::Restore, Some(0o644), 1, 0),
+        (OnDrift::Report, Some(0o644), 0, 0),
+        (OnDrift::Ignore, Some(0o644), 0, 0),
+        (OnDrift::Restore, None, 0, 1),
+        (OnDrift::Report, None, 0, 1),
+    ] {
+        let mut world = drifting_with(on_drift, declared);
+        let file = world.directory.path().join("a.json");
+        let found = || std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&file, found()).unwrap();
+        let repaired = plan(&world, &only_this());
+        let counts = (repaired.repairs.len(), repaired.adopted.len());
+        assert_eq!(counts, (repairs, adopts), "{on_drift:?} {declared:?}");
+        assert!(repaired.changes.is_empty());
+        // Nobody's mode but the one that was installed is put back with the bytes.
+        std::fs::write(&file, "by hand").unwrap();
+        let plan_of_both = plan(&world, &only_this());
+        let put_back = plan_of_both.changes.iter().map(|one| one.metadata.mode);
+        assert!(put_back.into_iter().all(|mode| mode == 0o644));
+        std::fs::remove_file(&file).unwrap();
+        let missing = plan(&world, &Scope::All);
+        assert_eq!(missing.changes[0].metadata.mode, 0o644);
+        // A new version keeps the mode of the file that is there.
+        std::fs::write(&file, "by hand").unwrap();
+        std::fs::set_permissions(&file, found()).unwrap();
+        world.receive_quietly("p", r#"{"n": 2}"#);
+        let newer = plan(&world, &only_this()).changes[0].metadata.mode;
+        assert_eq!(newer, declared.unwrap_or(0o600));
+    }
+}
+
+#[test]
+fn drift_that_is_left_alone_is_said_once_and_again_when_it_is_another() {
+    let mut world = drifting(OnDrift::Report);
+    let file = world.directory.path().join("a.json");
+    let told = world.told.clone();
+    world.said.clear();
+    for (text, times) in [("one", 1), ("one", 1), ("two", 2)] {
+        std::fs::write(&file, text).unwrap();
+        world.event(super::super::Event::Wake(only_this()));
+        world.run();
+        let drifted = |outcome: &&Outcome| matches!(outcome, Outcome::Drifted { .. });
+        assert_eq!(world.said.iter().filter(drifted).count(), times);
+    }
+    assert_eq!(world.told, told);
+}
+
+#[test]
+fn a_target_that_could_not_be_put_back_is_tried_at_once_when_it_has_changed() {
+    let mut world = drifting(OnDrift::Restore);
+    let file = world.directory.path().join("a.json");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &file).unwrap();
+    world.event(super::super::Event::Wake(only_this()));
+    world.run();
+    assert!(world.machine.waiting()[&path("/a.json")].contains("symbolic link"));
+    std::fs::remove_file(&file).unwrap();
+    world.event(super::super::Event::Wake(only_this()));
+    world.run();
+    assert_eq!(world.reads("/a.json"), "", "its pause is not over");
+    let now = world.now;
+    world
+        .machine
+        .try_again(&BTreeSet::from([path("/a.json")]), now);
+    world.event(super::super::Event::Tick);
+    world.run();
+    assert_eq!(world.reads("/a.json"), r#"{"n": 1}"#);
+    assert!(world.machine.waiting().is_empty());
 }

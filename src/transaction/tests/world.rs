@@ -58,6 +58,7 @@ pub fn target(path: &str, from: &[&str], notify: &[&str]) -> Target {
         symlink: Default::default(),
         validate_command: None,
         notify: notify.iter().map(|name| (*name).into()).collect(),
+        on_drift: crate::settings::OnDrift::Restore,
         sensitive: false,
     }
 }
