@@ -1,6 +1,7 @@
 //! Queues and pollers: start, stop, replace on reload, drain; systemd, control socket.
 
 pub mod control;
+mod drift;
 pub mod history;
 mod post;
 mod queue;

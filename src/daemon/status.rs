@@ -86,7 +86,7 @@ pub struct VersionStatus {
 pub struct TargetStatus {
     pub state: TargetCondition,
     pub digest: Option<String>,
-    /// Not part of the contract's page: only profiles that may be absent feed it, and they are.
+    /// Not part of the contract's page: only profiles that may be absent feed it, and they are; or its drift is ignored.
     #[serde(skip)]
     pub excused: bool,
 }
@@ -188,8 +188,9 @@ impl Status {
         profiles.all(|profile| profile.state == ProfileCondition::Current)
             && targets.all(|target| match target.state {
                 TargetCondition::InSync => true,
-                TargetCondition::Waiting => target.excused,
-                TargetCondition::Drifted | TargetCondition::Missing => false,
+                TargetCondition::Waiting | TargetCondition::Drifted | TargetCondition::Missing => {
+                    target.excused
+                }
             })
             && services.all(|service| service.nobody || service.waits || service.knows())
     }

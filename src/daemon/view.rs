@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::install::{Found, Installer};
 use crate::ledger::{ServiceCondition, State, Version};
 use crate::protocol::Identity;
-use crate::settings::{Profile, ServiceName, TargetPath};
+use crate::settings::{OnDrift, Profile, ServiceName, TargetPath};
 use crate::source::FaultKind;
 use crate::transaction::{Component, LeftOut};
 
@@ -147,12 +147,14 @@ impl QueueView {
             };
             return (status, waiting);
         };
+        let on_drift = self.component.targets.get(path);
+        let on_drift = on_drift.map_or(OnDrift::Restore, |target| target.on_drift);
         let (state, reason) = match installer.look(path) {
             Ok(Found::Absent) => (TargetCondition::Missing, None),
             Ok(Found::File { digest, metadata }) => {
                 match digest == installed.digest && metadata == installed.metadata {
                     true => (TargetCondition::InSync, None),
-                    false => (TargetCondition::Drifted, None),
+                    false => (TargetCondition::Drifted, left_alone(on_drift)),
                 }
             }
             Err(error) => (TargetCondition::Drifted, Some(error.to_string())),
@@ -161,7 +163,7 @@ impl QueueView {
         let status = TargetStatus {
             state,
             digest,
-            excused: false,
+            excused: on_drift == OnDrift::Ignore,
         };
         (status, reason.or(waiting))
     }
@@ -199,4 +201,18 @@ impl QueueView {
             nobody: pending && condition == Some(ServiceCondition::Nobody),
         }
     }
+}
+
+fn left_alone(on_drift: OnDrift) -> Option<String> {
+    let reason = match on_drift {
+        OnDrift::Restore => return None,
+        OnDrift::Report => {
+            "somebody else changed it, and it is left alone (`on_drift: report`): put the change into the configuration, \
+             or remove the file to have what was installed put back; the next version replaces it and keeps it in history"
+        }
+        OnDrift::Ignore => {
+            "somebody else changed it, which is ignored (`on_drift: ignore`) until the next version"
+        }
+    };
+    Some(reason.to_owned())
 }

@@ -285,6 +285,11 @@ impl Installer {
             .join(staged)
     }
 
+    /// Where the target's path leads, links on the way not resolved.
+    pub fn place(&self, target: &TargetPath) -> PathBuf {
+        rooted(self.root(), target.as_str())
+    }
+
     /// A fresh random name for a kept file.
     pub fn kept_name(&self) -> String {
         staging::random_name("old")
@@ -348,7 +353,8 @@ impl Installer {
         sweep::sweep(self.root(), &lie, live);
     }
 
-    fn root(&self) -> Option<&Path> {
+    /// The alternate root.
+    pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
 

@@ -19,6 +19,7 @@ mod command_line;
 mod crash;
 mod documents;
 mod double;
+mod drift;
 mod faults;
 mod fetch;
 mod fetch_from_serve;

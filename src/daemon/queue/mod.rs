@@ -3,6 +3,7 @@
 //! It never blocks on a step: polls, the transaction's step, messages and time are awaited together, so that the newest
 //! version is always known while a transaction runs. A panic in a poll or a step is an event.
 
+mod drifting;
 mod orders;
 mod polling;
 mod waiting;
@@ -18,7 +19,7 @@ use tokio::task::{self, JoinHandle, JoinSet};
 use crate::ledger::Change;
 use crate::poll::Poller;
 use crate::protocol::Identity;
-use crate::settings::ProfileName;
+use crate::settings::{OnDrift, ProfileName};
 use crate::source::{FaultKind, Source};
 use crate::transaction::{Action, Event, Hands, Machine, Order, Outcome, Scope};
 
@@ -27,6 +28,7 @@ use orders::Ordered;
 use polling::Answer;
 use waiting::Waiter;
 
+use super::drift::DriftWatch;
 use super::report;
 use super::view::QueueView;
 
@@ -135,6 +137,7 @@ struct Queue {
     jitter: f64,
     random: fastrand::Rng,
     waiters: Vec<Waiter>,
+    drift: DriftWatch,
     orders: Vec<Ordered>,
     stopping: bool,
     polling: bool,
@@ -162,6 +165,13 @@ impl Queue {
             slots.insert(identity.clone(), slot);
         }
         let mut random = fastrand::Rng::new();
+        let watched = component.targets.iter();
+        let watched = watched.filter(|(_, target)| target.on_drift != OnDrift::Ignore);
+        let drift = DriftWatch::new(
+            hands.installer.clone(),
+            watched.map(|(path, _)| path.clone()),
+            hands.clock.now().steady,
+        );
         Queue {
             machine,
             hands,
@@ -175,6 +185,7 @@ impl Queue {
             jitter: random.f64(),
             random,
             waiters: Vec::new(),
+            drift,
             orders: Vec::new(),
             stopping: false,
             polling: false,
@@ -188,6 +199,7 @@ impl Queue {
         loop {
             // The files come first: interrupted transactions and the last known good, before any network.
             self.polling |= self.machine.files_stand() || self.machine.is_idle();
+            self.judge_drift();
             self.settle();
             if self.stopping && self.step.is_none() && self.polls.is_empty() {
                 return;
@@ -212,7 +224,11 @@ impl Queue {
                         self.act(actions);
                     }
                 }
-                Some(answer) = self.polls.join_next_with_id() => self.joined(answer),
+                Some(answer) = self.polls.join_next_with_id() => {
+                    self.joined(answer);
+                    self.drift.awake(self.steady());
+                }
+                noticed = self.drift.next() => self.noticed(noticed),
                 () = sleep(wake), if wake.is_some() => self.time(),
             }
         }
@@ -237,6 +253,7 @@ impl Queue {
         }
         for action in said {
             if let Action::Say(outcome) = action {
+                self.drift.hear(&outcome, self.steady());
                 report::say(self.machine.component(), &outcome);
                 if let Outcome::Ordered { order, result } = outcome {
                     self.ordered(order, result);
@@ -276,6 +293,11 @@ impl Queue {
             .chain(orders)
             .chain(poll)
             .chain(self.gather_until)
+            .chain(
+                self.drift
+                    .due()
+                    .filter(|_| !self.is_busy() && !self.stopping),
+            )
             .chain(waiters);
         times.min().map(|at| at.saturating_sub(now))
     }

@@ -128,10 +128,12 @@ impl Queue {
             };
             (identity.clone(), live)
         });
+        let mut waiting = self.machine.waiting().clone();
+        waiting.extend(self.drift.reasons());
         QueueView {
             component: Arc::clone(self.machine.component()),
             state: Arc::clone(self.machine.state()),
-            waiting: self.machine.waiting().clone(),
+            waiting,
             left_out: self.machine.left_out().clone(),
             trouble: self.machine.trouble().map(str::to_owned),
             files_stand: self.machine.files_stand(),
