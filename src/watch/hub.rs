@@ -4,7 +4,7 @@
 //! on directories that come back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -37,7 +37,11 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Wanted {
+    /// All who want to hear of the directory itself, and those of them who want to hear of every entry.
     subscribers: BTreeSet<u64>,
+    greedy: BTreeSet<u64>,
+    /// Who wants to hear of an entry: a thousand may have one entry each in the same directory.
+    curious: BTreeMap<OsString, BTreeSet<u64>>,
     /// The directory itself without links, where it exists.
     real: Option<PathBuf>,
     /// Where it does not exist: the nearest ancestor that does.
@@ -81,10 +85,27 @@ impl Hub {
         subscriber
     }
 
-    pub fn watch(&self, subscriber: u64, directory: &Path) {
+    /// `entries`: `None` is all of them.
+    pub fn watch<'a>(
+        &self,
+        subscriber: u64,
+        directory: &Path,
+        entries: Option<impl IntoIterator<Item = &'a OsString>>,
+    ) {
         let mut state = lock(&self.state);
         let wanted = state.wanted.entry(directory.to_owned()).or_default();
         wanted.subscribers.insert(subscriber);
+        match entries {
+            None => {
+                wanted.greedy.insert(subscriber);
+            }
+            Some(entries) => {
+                for name in entries {
+                    let curious = wanted.curious.entry(name.clone()).or_default();
+                    curious.insert(subscriber);
+                }
+            }
+        }
         if wanted.real.is_none() {
             state.arm(directory);
         }
@@ -93,7 +114,7 @@ impl Hub {
     pub fn unwatch(&self, subscriber: u64, directory: &Path) {
         let mut state = lock(&self.state);
         if let Some(wanted) = state.wanted.get_mut(directory) {
-            wanted.subscribers.remove(&subscriber);
+            wanted.leave(subscriber);
         }
         state.tidy();
     }
@@ -102,9 +123,32 @@ impl Hub {
         let mut state = lock(&self.state);
         state.subscribers.remove(&subscriber);
         for wanted in state.wanted.values_mut() {
-            wanted.subscribers.remove(&subscriber);
+            wanted.leave(subscriber);
         }
         state.tidy();
+    }
+}
+
+impl Wanted {
+    fn leave(&mut self, subscriber: u64) {
+        if !self.subscribers.remove(&subscriber) {
+            return;
+        }
+        self.greedy.remove(&subscriber);
+        self.curious.retain(|_, curious| {
+            curious.remove(&subscriber);
+            !curious.is_empty()
+        });
+    }
+
+    /// Who hears of this entry, or of the directory itself.
+    fn concerned(&self, name: Option<&OsStr>) -> impl Iterator<Item = &u64> {
+        let (some, all) = match name {
+            Some(name) => (self.curious.get(name), &self.greedy),
+            None => (None, &self.subscribers),
+        };
+        let greedy = |subscriber: &&u64| !all.contains(subscriber);
+        all.iter().chain(some.into_iter().flatten().filter(greedy))
     }
 }
 
@@ -175,7 +219,7 @@ impl State {
     }
 
     fn tell_of(&self, directory: &Path, wanted: &Wanted, name: Option<OsString>, kind: Kind) {
-        for subscriber in &wanted.subscribers {
+        for subscriber in wanted.concerned(name.as_deref()) {
             if let Some(sender) = self.subscribers.get(subscriber) {
                 let change = Change {
                     directory: directory.to_owned(),

@@ -65,7 +65,17 @@ impl Watcher {
     /// Watches the entries of a directory, not what is below them. Twice is once. A directory that does not exist, or is
     /// removed later, is watched from the moment when it exists (again), and that moment is a change without a name.
     pub fn watch(&mut self, directory: &Path) {
-        self.hub.watch(self.subscriber, directory);
+        self.hub
+            .watch(self.subscriber, directory, None::<[&OsString; 0]>);
+    }
+
+    /// As [`Watcher::watch`], for these entries and the directory itself only. Entries of earlier calls stay watched.
+    pub fn watch_entries<'a>(
+        &mut self,
+        directory: &Path,
+        entries: impl IntoIterator<Item = &'a OsString>,
+    ) {
+        self.hub.watch(self.subscriber, directory, Some(entries));
     }
 
     /// Ends the watch on a directory, as it was given to [`Watcher::watch`].
@@ -186,6 +196,30 @@ mod tests {
         drop(first);
         fs::File::create(directory.path().join("b")).unwrap();
         seen(&mut hears_second, named("b")).await;
+    }
+
+    #[tokio::test]
+    async fn who_watches_entries_hears_of_these_and_of_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("place");
+        fs::create_dir(&place).unwrap();
+        let (mut watcher, mut changes) = Watcher::new().unwrap();
+        let (mut other, mut others) = Watcher::new().unwrap();
+        watcher.watch_entries(&place, &["b".into(), "c".into()]);
+        other.watch(&place);
+        other.watch_entries(&place, &["c".into()]);
+        for name in ["a", "b", "c"] {
+            fs::write(place.join(name), "").unwrap();
+            seen(&mut others, named(name)).await;
+        }
+        // What the other has heard of, this one has as well.
+        let heard: Vec<_> = std::iter::from_fn(|| changes.next_now()).collect();
+        let heard: std::collections::BTreeSet<_> =
+            heard.into_iter().filter_map(|change| change.name).collect();
+        assert!(heard.contains(std::ffi::OsStr::new("b")), "{heard:?}");
+        assert!(!heard.contains(std::ffi::OsStr::new("a")), "{heard:?}");
+        fs::remove_dir_all(&place).unwrap();
+        seen(&mut changes, |change| change.name.is_none()).await;
     }
 
     #[tokio::test]

@@ -264,7 +264,9 @@ impl DriftWatch {
         let before: Vec<PathBuf> = self.places.keys().cloned().collect();
         self.work = Some(spawn_blocking(move || {
             let places = place::places(&installer, &targets);
-            places.keys().for_each(|directory| watcher.watch(directory));
+            for (directory, place) in &places {
+                watcher.watch_entries(directory, place.names.keys());
+            }
             for directory in before {
                 if !places.contains_key(&directory) {
                     watcher.unwatch(&directory);
