@@ -45,7 +45,7 @@ enum Event {
     /// Everything that needs no time happens.
     Quiet,
     Wait(u64),
-    /// The service's next answer to a step: undecided, no, not running, or it ended.
+    /// The service's next answer to a step: undecided, no, not running, it ended, or nobody is there.
     Answer(bool, usize, u8),
     Unwritable(usize),
     Writable,
@@ -65,7 +65,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..6usize).prop_map(Event::Death),
         2 => Just(Event::Quiet),
         2 => (1..400u64).prop_map(Event::Wait),
-        3 => (any::<bool>(), 0..5usize, 0..4u8).prop_map(|(s, t, a)| Event::Answer(s, t, a)),
+        3 => (any::<bool>(), 0..5usize, 0..5u8).prop_map(|(s, t, a)| Event::Answer(s, t, a)),
         1 => (0..4usize).prop_map(Event::Unwritable),
         1 => Just(Event::Writable),
         1 => Just(Event::Full),
@@ -160,12 +160,18 @@ fn happen(world: &mut World, model: &mut Model, event: &Event) {
             world.event(super::super::Event::Tick);
         }
         Event::Answer(web, step, kind) => {
-            model.lenient |= kind >= 2 || (kind == 0 && STEPS[step] == Step::Probe);
+            let notification = matches!(STEPS[step], Step::Notify | Step::NotifyBack);
+            // Only who is notified can be found not to run.
+            let kind = if kind == 2 && !notification { 0 } else { kind };
+            let unsure = kind == 0 || kind == 4;
+            model.lenient |= !unsure && kind >= 2 || (unsure && STEPS[step] == Step::Probe);
             let name = if web { "web" } else { "app" };
             let verdict = match kind {
                 0 => super::world::perhaps(),
                 1 => super::world::no(),
                 2 => Verdict::NotRunning("inactive".to_owned()),
+                4 if notification => Verdict::Nobody("no PID file".to_owned()),
+                4 => super::world::perhaps(),
                 _ => Verdict::Accepted,
             };
             let answer = Answer {
