@@ -178,6 +178,12 @@ fn what_a_check_rejects_goes_back_with_bytes_owner_and_mode_and_is_quarantined()
     world.wait_for_target(LIMITS, r#"{"limit": 2}"#);
     world.wait_for_status("/state", &json!("healthy"));
     assert_eq!(world.read("told").unwrap(), "told\ntold\n");
+    // What went away and comes back was not deployed twice in a row: it is not tried on a live service again.
+    let checked = world.read("checked").unwrap();
+    world.deploy("shop/prod/limits.json", r#"{"limit": "bad"}"#);
+    world.wait_for_status("/profiles/limits/state", &json!("quarantined"));
+    assert_eq!(world.read("checked").unwrap(), checked);
+    world.wait_for_target(LIMITS, r#"{"limit": 2}"#);
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -262,9 +262,12 @@ fn changes_of(
     else {
         return changes;
     };
-    let known = state.received.get(identity).is_some_and(|version| {
-        version.digest == configuration.digest()
-            && version.label.as_deref() == configuration.label()
+    let same = state
+        .received
+        .get(identity)
+        .filter(|version| version.digest == configuration.digest());
+    let known = same.is_some_and(|version| {
+        version.label.as_deref() == configuration.label()
             && version.content_type.as_deref() == configuration.content_type()
     });
     if !known {
@@ -278,8 +281,9 @@ fn changes_of(
     let condemned = |entry: &crate::ledger::Quarantine| {
         entry.profiles.get(identity) == Some(&configuration.digest())
     };
-    // The same bytes again in a living session were deployed again: somebody wants them tried again.
-    if *again && state.quarantine.iter().any(condemned) {
+    // The same bytes again in a living session were deployed again: somebody wants them tried again. Bytes that had gone
+    // away and come back may be a rollout that goes to and fro.
+    if *again && same.is_some() && state.quarantine.iter().any(condemned) {
         changes.push(Change::QuarantineLifted {
             identity: identity.clone(),
         });
