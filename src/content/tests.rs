@@ -36,6 +36,7 @@ fn target(from: &[&str], render: Render) -> Target {
         mode: None,
         in_place: false,
         symlink: Default::default(),
+        unsafe_path: false,
         validate_command: None,
         notify: Vec::new(),
         on_drift: OnDrift::Restore,

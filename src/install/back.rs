@@ -42,7 +42,7 @@ type Went = Vec<(usize, Result<WentBack, InstallError>)>;
 /// An error is about all of them.
 fn put_group_back(root: Option<&Path>, group: &Group<'_>) -> Result<Went, InstallError> {
     let members = group.members.iter();
-    let Some(directory) = Directory::find(root, group.target)? else {
+    let Some(directory) = Directory::find(root, group.spot)? else {
         let without = |placement: &Placement| match placement.kept {
             Kept::Absent => WentBack::Restored,
             Kept::Name(_) => WentBack::Gone,
@@ -187,7 +187,7 @@ pub(super) fn foreign(
 ) -> Result<Vec<Foreign>, InstallError> {
     let mut foreign = Vec::new();
     for group in by_directory(placements) {
-        let Some(directory) = Directory::find(root, group.target)? else {
+        let Some(directory) = Directory::find(root, group.spot)? else {
             continue;
         };
         let own = directory.own()?;

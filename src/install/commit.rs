@@ -38,7 +38,7 @@ pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), 
         if kept.is_empty() {
             continue;
         }
-        let directory = Directory::open(root, group.target)?;
+        let directory = Directory::open(root, group.spot)?;
         let (own, ()) = directory.in_own(|own| {
             for (name, kept, kind) in &kept {
                 if keep_one(&directory, own, name, kept, *kind)?.is_none() {
@@ -169,7 +169,7 @@ pub(super) fn swap(root: Option<&Path>, placements: &[Placement]) -> Result<(), 
     let mut held = Vec::new();
     // First every rename, then every fsync: the files change together as nearly as they can.
     for group in &groups {
-        let directory = Directory::open(root, group.target)?;
+        let directory = Directory::open(root, group.spot)?;
         let own = directory.own()?;
         for (_, placement) in &group.members {
             swap_one(&directory, own.as_ref(), placement)?;
@@ -182,7 +182,7 @@ pub(super) fn swap(root: Option<&Path>, placements: &[Placement]) -> Result<(), 
         directory.sync()?;
     }
     for group in groups.iter().skip(held.len()) {
-        Directory::open(root, group.target)?.sync()?;
+        Directory::open(root, group.spot)?.sync()?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use rustix::io::{Errno, retry_on_intr};
 use super::attributes;
 use super::error::{InstallError, Kind};
 use super::file;
+use super::site::Spot;
+use super::walk::{self, Stop};
 use crate::settings::TargetPath;
 
 /// Holds what is staged and kept. A hidden *name* beside the target would be loaded by programs that read `*` with dot files.
@@ -54,17 +56,34 @@ pub(super) fn rooted(root: Option<&Path>, path: &str) -> PathBuf {
 }
 
 impl Directory {
-    /// Opens the directory of `target`. Below a root no link leads out of it.
-    pub(super) fn open(
-        root: Option<&Path>,
-        target: &TargetPath,
-    ) -> Result<Directory, InstallError> {
-        let (parent, name) = split(target);
-        Directory::open_at(root, parent, name)
+    /// Opens the directory of what lies there. Below a root no link leads out of it.
+    pub(super) fn open(root: Option<&Path>, spot: Spot<'_>) -> Result<Directory, InstallError> {
+        let (parent, name) = split(spot.path);
+        Directory::open_at(root, parent, name, spot.unsafe_path)
     }
 
     /// `parent` may hold `..` and links; `name` is for messages.
     pub(super) fn open_at(
+        root: Option<&Path>,
+        parent: &str,
+        name: &str,
+        unsafe_path: bool,
+    ) -> Result<Directory, InstallError> {
+        let directory = Directory::open_unjudged(root, parent, name)?;
+        if unsafe_path || !walk::is_judged() {
+            return Ok(directory);
+        }
+        // What the kernel has opened must be where the judged steps end.
+        let opened = directory.stop()?;
+        match walk::walk(root, parent)? == file::identity(&opened.stat) {
+            true => Ok(directory),
+            false => Err(InstallError::at("open the directory", directory.path)(
+                Errno::AGAIN,
+            )),
+        }
+    }
+
+    fn open_unjudged(
         root: Option<&Path>,
         parent: &str,
         name: &str,
@@ -86,9 +105,9 @@ impl Directory {
     /// Like `open`; `None` where there is no such directory.
     pub(super) fn find(
         root: Option<&Path>,
-        target: &TargetPath,
+        spot: Spot<'_>,
     ) -> Result<Option<Directory>, InstallError> {
-        match Directory::open(root, target) {
+        match Directory::open(root, spot) {
             Ok(directory) => Ok(Some(directory)),
             Err(error) if error.is(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
@@ -97,6 +116,13 @@ impl Directory {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// As a step of a way.
+    pub(super) fn stop(&self) -> Result<Stop, InstallError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(InstallError::at("look at", &self.path))?;
+        let path = self.path.clone();
+        Ok(Stop { path, stat })
     }
 
     /// For messages.

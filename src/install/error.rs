@@ -48,6 +48,18 @@ pub enum InstallError {
     )]
     LeadsAway { path: PathBuf, to: PathBuf },
     #[error(
+        "cannot use the way to `{}`: it belongs to uid {owner}, and `{}` before it to uid {from_owner}, who can lead us \
+         elsewhere; correct the owners, or declare the target `unsafe_path: true`",
+        path.display(),
+        from.display()
+    )]
+    UnsafePath {
+        path: PathBuf,
+        owner: u32,
+        from: PathBuf,
+        from_owner: u32,
+    },
+    #[error(
         "cannot stage in `{}`: it is {found}, not a directory of ours; remove it, the name is reserved",
         path.display()
     )]
@@ -85,6 +97,7 @@ impl InstallError {
             | InstallError::NoDirectory { path, .. }
             | InstallError::NotAFile { path, .. }
             | InstallError::Mounted { path }
+            | InstallError::UnsafePath { path, .. }
             | InstallError::LeadsAway { path, .. }
             | InstallError::Immutable { path }
             | InstallError::Occupied { path, .. }
@@ -105,6 +118,7 @@ impl InstallError {
             }
             InstallError::NotAFile { .. }
             | InstallError::Mounted { .. }
+            | InstallError::UnsafePath { .. }
             | InstallError::LeadsAway { .. }
             | InstallError::Immutable { .. }
             | InstallError::Occupied { .. }

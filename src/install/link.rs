@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::directory::Directory;
 use super::error::{InstallError, Kind};
 use super::file;
+use super::walk::{self, Stop};
 use crate::settings::TargetPath;
 
 /// As many as the kernel follows.
@@ -19,7 +20,9 @@ const MOST_LINKS: usize = 40;
 pub(super) fn follow(
     root: Option<&Path>,
     target: &TargetPath,
+    unsafe_path: bool,
 ) -> Result<Option<TargetPath>, InstallError> {
+    let mut last: Option<Stop> = None;
     let mut path = PathBuf::from(target.as_str());
     for followed in 0..=MOST_LINKS {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -27,10 +30,24 @@ pub(super) fn follow(
             return Err(InstallError::NotAFile { path, found });
         };
         let (parent, name) = (text(target, parent)?, text(target, Path::new(name))?);
-        let directory = Directory::open_at(root, parent, name)?;
+        let directory = Directory::open_at(root, parent, name, unsafe_path)?;
         let lies = directory.path_of(name);
         let found = file::stat(directory.fd(), name, &lies)?;
         let is_link = found.is_some_and(|stat| Kind::of(stat.st_mode) == Kind::Symlink);
+        if !unsafe_path && walk::is_judged() {
+            let next = directory.stop()?;
+            if let Some(last) = &last {
+                walk::step(last, &next)?;
+            }
+            if let (true, Some(stat)) = (is_link, found) {
+                let link = Stop {
+                    path: lies.clone(),
+                    stat,
+                };
+                walk::step(&next, &link)?;
+                last = Some(link);
+            }
+        }
         let inside = inside(root, &directory)?;
         if !is_link {
             if followed == 0 {

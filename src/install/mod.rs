@@ -15,6 +15,7 @@ mod principal;
 mod site;
 mod staging;
 mod sweep;
+mod walk;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::directory::{Directory, OWN, rooted, split};
 use self::file::Regular;
+use self::site::Spot;
 use crate::protocol::Digest;
 use crate::settings::{Principal, Settings, Symlink, Target, TargetPath};
 
@@ -78,6 +80,10 @@ impl Placement {
     /// Where the target's file lies.
     pub fn lies(&self) -> &TargetPath {
         self.site.lies(&self.target)
+    }
+
+    fn spot(&self) -> Spot<'_> {
+        self.site.spot(&self.target)
     }
 }
 
@@ -146,7 +152,11 @@ impl Installer {
     /// How the target is written under today's settings: to be asked once a transaction, and kept with its placement.
     pub fn site(&self, target: &TargetPath) -> Result<Site, InstallError> {
         let Some(declared) = self.targets.get(target) else {
-            return Ok(Site::default());
+            // A path that somebody has given by hand.
+            return Ok(Site {
+                unsafe_path: true,
+                ..Site::default()
+            });
         };
         Ok(Site {
             kind: match declared.in_place {
@@ -155,8 +165,9 @@ impl Installer {
             },
             leads_to: match declared.symlink {
                 Symlink::Refuse => None,
-                Symlink::Follow => link::follow(self.root(), target)?,
+                Symlink::Follow => link::follow(self.root(), target, declared.unsafe_path)?,
             },
+            unsafe_path: declared.unsafe_path,
         })
     }
 
@@ -251,10 +262,10 @@ impl Installer {
         bytes: &[u8],
         metadata: &Metadata,
     ) -> Result<String, InstallError> {
-        let lies = site.lies(target);
-        let (_, name) = split(lies);
+        let spot = site.spot(target);
+        let (_, name) = split(spot.path);
         staging::stage(
-            &Directory::open(self.root(), lies)?,
+            &Directory::open(self.root(), spot)?,
             name,
             bytes,
             metadata,
@@ -277,7 +288,11 @@ impl Installer {
         let lies = self.lies_now(target);
         let (parent, _) = split(&lies);
         let real = self.root().and_then(|root| {
-            let directory = Directory::open(Some(root), &lies).ok()?;
+            let spot = Spot {
+                path: &lies,
+                unsafe_path: true,
+            };
+            let directory = Directory::open(Some(root), spot).ok()?;
             directory.real_path()
         });
         real.unwrap_or_else(|| rooted(self.root(), parent))
@@ -303,13 +318,13 @@ impl Installer {
     /// Step (b): links every present target to its kept name (one that is written in place: keeps a copy) and syncs. Kept names that exist already stay as they are. A target that
     /// has gone in the meantime leaves a mark under its kept name, and [`Installer::put_back`] answers [`WentBack::Gone`] for it.
     pub fn keep(&self, placements: &[Placement]) -> Result<(), InstallError> {
-        commit::keep(self.root(), placements)
+        commit::keep(self.root(), &self.as_trusted(placements))
     }
 
     /// Step (c): renames every staged file over its target, or writes it in place, and syncs each directory once. A staged name that is gone while its
     /// target has the new digest counts as renamed. After an error some targets may be renamed: [`Installer::put_back`] knows which.
     pub fn swap(&self, placements: &[Placement]) -> Result<(), InstallError> {
-        commit::swap(self.root(), placements)
+        commit::swap(self.root(), &self.as_trusted(placements))
     }
 
     /// Sets owner, group and mode on the target's file itself, without touching its bytes. Synced.
@@ -333,24 +348,42 @@ impl Installer {
     /// Targets that are by now neither the kept file nor the new one: to be kept in history before `put_back`. What has no bytes (a
     /// link, a directory) or more than 64 MiB of them is left out with a line in the log.
     pub fn foreign(&self, placements: &[Placement]) -> Result<Vec<Foreign>, InstallError> {
-        back::foreign(self.root(), placements)
+        back::foreign(self.root(), &self.as_trusted(placements))
     }
 
     /// Puts every target back; goes on after a failure and returns one result a placement, in order. May be called again.
     pub fn put_back(&self, placements: &[Placement]) -> Vec<Result<WentBack, InstallError>> {
-        back::put_back(self.root(), placements)
+        back::put_back(self.root(), &self.as_trusted(placements))
     }
 
     /// Removes kept names (and staged leftovers of these placements), then `.appconfigd/` where it is empty.
     pub fn release(&self, placements: &[Placement]) {
-        sweep::release(self.root(), placements);
+        sweep::release(self.root(), &self.as_trusted(placements));
     }
 
     /// Removes everything in `.appconfigd/` of these targets' directories that no placement names. Never while something is staged
     /// that is in no placement yet.
     pub fn sweep(&self, targets: &BTreeSet<TargetPath>, live: &[Placement]) {
-        let lie = targets.iter().map(|target| self.lies_now(target)).collect();
-        sweep::sweep(self.root(), &lie, live);
+        let mut sites = Vec::new();
+        for target in targets {
+            match self.site(target) {
+                Ok(site) => sites.push((target, site)),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "leftovers stay");
+                }
+            }
+        }
+        sweep::sweep(self.root(), &sites, live);
+    }
+
+    /// An operator may declare a way safe while a transaction waits for that.
+    fn as_trusted(&self, placements: &[Placement]) -> Vec<Placement> {
+        let mut placements = placements.to_vec();
+        for placement in &mut placements {
+            let declared = self.targets.get(&placement.target);
+            placement.site.unsafe_path |= declared.is_some_and(|target| target.unsafe_path);
+        }
+        placements
     }
 
     /// The alternate root.
@@ -359,9 +392,9 @@ impl Installer {
     }
 
     fn open(&self, target: &TargetPath, site: &Site) -> Result<Option<Regular>, InstallError> {
-        let lies = site.lies(target);
-        let (_, name) = split(lies);
-        Regular::open(&Directory::open(self.root(), lies)?, name)
+        let spot = site.spot(target);
+        let (_, name) = split(spot.path);
+        Regular::open(&Directory::open(self.root(), spot)?, name)
     }
 
     /// Where the target lies at this moment, or would if its links could be followed.

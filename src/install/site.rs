@@ -23,11 +23,27 @@ pub struct Site {
     pub kind: TargetKind,
     /// Where the link leads to that lies at the target's path and is followed: that file is kept right.
     pub leads_to: Option<TargetPath>,
+    /// Whoever owns a directory on the way may lead us to what is not his.
+    pub unsafe_path: bool,
+}
+
+/// Where a file lies, and whether the way there is judged.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    pub path: &'a TargetPath,
+    pub unsafe_path: bool,
 }
 
 impl Site {
     /// Where the target's file lies.
     pub fn lies<'a>(&'a self, target: &'a TargetPath) -> &'a TargetPath {
         self.leads_to.as_ref().unwrap_or(target)
+    }
+
+    pub(super) fn spot<'a>(&'a self, target: &'a TargetPath) -> Spot<'a> {
+        Spot {
+            path: self.lies(target),
+            unsafe_path: self.unsafe_path,
+        }
     }
 }

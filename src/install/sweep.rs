@@ -9,13 +9,14 @@ use super::directory::{Directory, Own, split};
 use super::error::{InstallError, Kind};
 use super::file;
 use super::group::by_directory;
+use super::site::{Site, Spot};
 use super::{Kept, Placement};
 use crate::settings::TargetPath;
 
 /// Removes the kept and staged names of these placements, then `.appconfigd/` where it is empty.
 pub(super) fn release(root: Option<&Path>, placements: &[Placement]) {
     for group in by_directory(placements) {
-        in_own(root, group.target, |own| {
+        in_own(root, group.spot, |own| {
             for (_, placement) in &group.members {
                 own.drop_name(&placement.staged);
                 if let Kept::Name(kept) = &placement.kept {
@@ -29,14 +30,19 @@ pub(super) fn release(root: Option<&Path>, placements: &[Placement]) {
 
 /// Removes a staged file, then `.appconfigd/` if it is empty.
 pub(super) fn discard(root: Option<&Path>, target: &TargetPath, staged: &str) {
-    in_own(root, target, |own| {
+    // The name is nobody else's, wherever the way leads.
+    let spot = Spot {
+        path: target,
+        unsafe_path: true,
+    };
+    in_own(root, spot, |own| {
         own.drop_name(staged);
         Ok(())
     });
 }
 
 /// Removes every file and link that no live placement names.
-pub(super) fn sweep(root: Option<&Path>, targets: &BTreeSet<TargetPath>, live: &[Placement]) {
+pub(super) fn sweep(root: Option<&Path>, targets: &[(&TargetPath, Site)], live: &[Placement]) {
     // Names are random: one that is live anywhere is live here.
     let live: BTreeSet<&str> = live
         .iter()
@@ -50,9 +56,10 @@ pub(super) fn sweep(root: Option<&Path>, targets: &BTreeSet<TargetPath>, live: &
         .flatten()
         .collect();
     let mut swept = BTreeSet::new();
-    for target in targets {
-        if swept.insert(split(target).0) {
-            in_own(root, target, |own| sweep_own(own, &live));
+    for (target, site) in targets {
+        let spot = site.spot(target);
+        if swept.insert(split(spot.path).0) {
+            in_own(root, spot, |own| sweep_own(own, &live));
         }
     }
 }
@@ -93,10 +100,10 @@ fn names(own: &Own) -> Result<Vec<String>, InstallError> {
 /// Nothing depends on the success: what stays is found by the next sweep, and a line says so.
 fn in_own(
     root: Option<&Path>,
-    target: &TargetPath,
+    spot: Spot<'_>,
     work: impl FnOnce(&Own) -> Result<(), InstallError>,
 ) {
-    let done = Directory::find(root, target).and_then(|directory| {
+    let done = Directory::find(root, spot).and_then(|directory| {
         let Some(directory) = directory else {
             return Ok(());
         };

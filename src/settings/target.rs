@@ -117,6 +117,7 @@ impl<'a> TargetReader<'a> {
             mode: written.mode.value().map(|mode| mode.0),
             in_place: written.in_place.value().copied().unwrap_or(false),
             symlink: written.symlink.value().copied().unwrap_or_default(),
+            unsafe_path: written.unsafe_path.value().copied().unwrap_or(false),
             validate_command: written.validate_command.value().cloned(),
             notify: notify?,
             on_drift: written.on_drift.value().copied().unwrap_or_default(),

@@ -135,6 +135,8 @@ pub struct Target {
     /// The bytes are written over the file that is there.
     pub in_place: bool,
     pub symlink: Symlink,
+    /// Unprivileged owners of directories on the way are trusted.
+    pub unsafe_path: bool,
     /// Runs on the staged file before the swap; `{staged}` in its argv is the staged file's path.
     pub validate_command: Option<Command>,
     /// In the order written.

@@ -72,6 +72,7 @@ written!(Target, "a target" {
     mode: Mode,
     in_place: bool,
     symlink: valid::Symlink,
+    unsafe_path: bool,
     validate_command: valid::Command,
     notify: Notified,
     on_drift: OnDrift,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::content::{Content, Input};
-use crate::install::{Found, InstallError, Installer, Placement, Wanted};
+use crate::install::{Found, InstallError, Installer, Placement, Site, Wanted};
 use crate::ledger::{Installed, Quarantine, Refusal, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{Target, TargetPath};
@@ -186,7 +186,10 @@ impl Planner<'_> {
         let rule = Rule::new(target, known.filter(|_| forced.is_none()), self.scope);
         // What is taken up again is written as it was begun.
         let site = match forced {
-            Some(begun) => Ok(begun.site.clone()),
+            Some(begun) => Ok(Site {
+                unsafe_path: begun.site.unsafe_path || target.unsafe_path,
+                ..begun.site.clone()
+            }),
             None => self.installer.site(&target.path),
         };
         let looked = site.and_then(|site| {

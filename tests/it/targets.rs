@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use nix::unistd::geteuid;
+
 use crate::skip::skip;
 use crate::world::{Server, World, metadata};
 
@@ -223,4 +225,34 @@ fn a_link_names_follow_and_with_it_the_file_behind_it_is_kept_right() {
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     nothing_left(&world, "/srv");
     nothing_left(&world, "/etc/app");
+}
+
+#[test]
+fn as_root_a_way_through_somebody_elses_directory_is_refused_until_it_is_declared() {
+    if !geteuid().is_root() {
+        return skip("not root: no way is judged");
+    }
+    let (world, server) = world("mode: 0644", "true");
+    deploy(&world, "one");
+    // etc is somebody's, etc/app is root's: he could put a link in its place.
+    std::os::unix::fs::chown(world.target("/etc"), Some(12_345), None).unwrap();
+    let refused = once(&world, &server);
+    assert_ne!(code(&refused), 0, "{}", text(&refused));
+    let said = text(&refused);
+    assert!(
+        said.contains("12345") && said.contains("`unsafe_path: true`"),
+        "{said}"
+    );
+    assert!(!world.target(FILE).exists());
+    nothing_left(&world, "/etc/app");
+    declare(&world, &server, "unsafe_path: true", "true");
+    let made = once(&world, &server);
+    assert_eq!(code(&made), 0, "{}", text(&made));
+    assert_eq!(fs::read_to_string(world.target(FILE)).unwrap(), "one");
+    // His own directories all the way are no danger to anybody else.
+    declare(&world, &server, "mode: 0600", "true");
+    std::os::unix::fs::chown(world.target("/etc/app"), Some(12_345), None).unwrap();
+    let owned = once(&world, &server);
+    assert_eq!(code(&owned), 0, "{}", text(&owned));
+    assert_eq!(metadata(&world.target(FILE)).2, 0o600);
 }

@@ -9,6 +9,7 @@ mod link;
 mod other_process;
 mod race;
 mod stage;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::fs;

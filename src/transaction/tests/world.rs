@@ -56,6 +56,7 @@ pub fn target(path: &str, from: &[&str], notify: &[&str]) -> Target {
         mode: None,
         in_place: false,
         symlink: Default::default(),
+        unsafe_path: false,
         validate_command: None,
         notify: notify.iter().map(|name| (*name).into()).collect(),
         on_drift: crate::settings::OnDrift::Restore,
