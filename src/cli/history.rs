@@ -83,6 +83,7 @@ fn word(mark: Mark) -> &'static str {
         Mark::Received => "received last",
         Mark::Refused => "refused",
         Mark::Quarantined => "quarantined",
+        Mark::Held => "held",
     }
 }
 

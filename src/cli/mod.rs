@@ -7,13 +7,16 @@ mod fetch;
 mod first;
 mod globals;
 mod history;
+mod hold;
 mod once;
 mod order;
 mod plan;
 mod recorded;
 mod refresh;
+mod release;
 mod reload;
 mod retry;
+mod rollback;
 mod run;
 mod screen;
 mod serve;
@@ -47,6 +50,9 @@ enum Command {
     Refresh(refresh::Arguments),
     Reload(reload::Arguments),
     Retry(retry::Arguments),
+    Hold(hold::Arguments),
+    Release(release::Arguments),
+    Rollback(rollback::Arguments),
     History(history::Arguments),
     Diff(diff::Arguments),
     Fetch(fetch::Arguments),
@@ -76,6 +82,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Refresh(command) => command.run(&arguments.globals),
         Command::Reload(command) => command.run(&arguments.globals),
         Command::Retry(command) => command.run(&arguments.globals),
+        Command::Hold(command) => command.run(&arguments.globals),
+        Command::Release(command) => command.run(&arguments.globals),
+        Command::Rollback(command) => command.run(&arguments.globals),
         Command::History(command) => command.run(&arguments.globals),
         Command::Diff(command) => command.run(&arguments.globals),
         Command::Fetch(command) => command.run(&arguments.globals),

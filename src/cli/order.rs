@@ -8,14 +8,16 @@ use super::status::print;
 use super::{Exit, Globals};
 use crate::daemon::control::Client;
 use crate::daemon::status::Status;
-use crate::settings::ProfileName;
-use crate::transaction::Order;
+use crate::settings::{ProfileName, TargetPath};
+use crate::transaction::{Holdable, Order};
 
 /// How a command ends whose order was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
     /// As `once` does: 0 only where all is installed as offered.
     AsOnce,
+    /// 0.
+    Done,
 }
 
 /// Has the daemon carry out the order that is made from how it stands, prints the status, and ends.
@@ -47,6 +49,7 @@ pub fn give(
     }
     match ends {
         Ends::AsOnce => exit,
+        Ends::Done => Exit::Done,
     }
 }
 
@@ -57,5 +60,18 @@ pub fn profile(name: &str, status: &Status) -> Result<ProfileName, Exit> {
         return Ok(name);
     }
     err!("error: the daemon has no profile `{name}`; `appconfigd status` lists them");
+    Err(Exit::NoInput)
+}
+
+/// A profile or target that the daemon has.
+pub fn holdable(name: &str, status: &Status) -> Result<Holdable, Exit> {
+    let profile = ProfileName::from(name);
+    if status.profiles.contains_key(&profile) {
+        return Ok(Holdable::Profile(profile));
+    }
+    if let Some(path) = TargetPath::new(name).filter(|path| status.targets.contains_key(path)) {
+        return Ok(Holdable::Target(path));
+    }
+    err!("error: the daemon has no profile or target `{name}`; `appconfigd status` lists them");
     Err(Exit::NoInput)
 }

@@ -90,6 +90,7 @@ pub enum Mark {
     Received,
     Refused,
     Quarantined,
+    Held,
 }
 
 /// A file of somebody else's that was replaced.
@@ -136,6 +137,11 @@ pub fn versions<'a>(identity: &Identity, state: &'a State) -> Vec<&'a Version> {
     {
         versions.insert(0, accepted);
     }
+    if let Some(held) = state.held_profiles.get(identity)
+        && !versions.iter().any(|one| one.digest == held.version.digest)
+    {
+        versions.insert(0, &held.version);
+    }
     versions
 }
 
@@ -153,6 +159,13 @@ fn received(identity: &Identity, state: &State) -> Vec<Received> {
                 Mark::Quarantined,
                 !has(state.accepted.get(identity), digest)
                     && condemned.any(|entry| entry.profiles.get(identity) == Some(&digest)),
+            ),
+            (
+                Mark::Held,
+                has(
+                    state.held_profiles.get(identity).map(|it| &it.version),
+                    digest,
+                ),
             ),
         ];
         Received {

@@ -2,6 +2,7 @@
 
 pub mod control;
 mod drift;
+mod held;
 pub mod history;
 mod post;
 mod queue;

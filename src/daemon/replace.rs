@@ -135,6 +135,12 @@ fn forgotten(settings: &Settings, state: &State) -> Vec<Change> {
             }
         }
     }
+    let held = state.held_targets.keys();
+    let held = held.filter(|path| !settings.targets.contains_key(*path));
+    changes.extend(held.map(|path| Change::TargetHeld {
+        target: path.clone(),
+        hold: None,
+    }));
     let gone = state.installed.keys();
     let gone = gone.filter(|path| !settings.targets.contains_key(*path) && !placed.contains(path));
     changes.extend(gone.map(|path| Change::Installed {

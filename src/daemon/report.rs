@@ -144,10 +144,17 @@ pub fn say(component: &Component, outcome: &Outcome) {
                 "an interrupted transaction is taken up again"
             );
         }
-        Outcome::Ordered { order, result } => match result {
-            Ok(()) => tracing::debug!(order, "an operator's order is recorded"),
-            Err(reason) => tracing::warn!(order, reason, "an operator's order is not carried out"),
+        Outcome::Ordered { what, result, .. } => match result {
+            Ok(()) => tracing::info!(order = what, "an operator's order is carried out"),
+            Err(reason) => {
+                tracing::warn!(
+                    order = what,
+                    reason,
+                    "an operator's order is not carried out"
+                );
+            }
         },
+        Outcome::HoldEnded { what } => tracing::info!(what, "a hold has ended"),
     }
 }
 

@@ -89,6 +89,9 @@ pub struct TargetStatus {
     /// Not part of the contract's page: only profiles that may be absent feed it, and they are; or its drift is ignored.
     #[serde(skip)]
     pub excused: bool,
+    /// An operator holds it: it is not written.
+    #[serde(skip)]
+    pub held: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,7 +142,11 @@ impl Status {
             for path in view.component.targets.keys() {
                 let (target, reason) = view.target(path, installer);
                 status.targets.insert(path.clone(), target);
-                let notes: Vec<String> = reason.into_iter().chain(view.found(path)).collect();
+                let notes: Vec<String> = reason
+                    .into_iter()
+                    .chain(view.hold(path))
+                    .chain(view.found(path))
+                    .collect();
                 if !notes.is_empty() {
                     status.notes.insert(path.clone(), notes);
                 }
@@ -165,14 +172,12 @@ impl Status {
         let well = self.profiles.values().all(|profile| {
             // A profile that may be absent and is absent is as it should be.
             profile.state == ProfileCondition::Current || (!profile.required && profile.absent())
+        }) && self.targets.values().all(|target| {
+            !target.held && (target.state == TargetCondition::InSync || target.excused)
         }) && self
-            .targets
+            .services
             .values()
-            .all(|target| target.state == TargetCondition::InSync || target.excused)
-            && self
-                .services
-                .values()
-                .all(|service| service.waits || service.knows());
+            .all(|service| service.waits || service.knows());
         match (failed, well) {
             (true, _) => Health::Failed,
             (false, true) => Health::Healthy,

@@ -86,6 +86,9 @@ impl QueueView {
         accepted: Option<&Version>,
         fault: Option<&(FaultKind, String, Timestamp)>,
     ) -> (ProfileCondition, Option<String>) {
+        if let Some(held) = self.state.held_profiles.get(identity) {
+            return (ProfileCondition::Held, Some(self.held_at(identity, held)));
+        }
         let newest = received.map(|version| version.digest);
         let current = newest.is_some() && newest == accepted.map(|version| version.digest);
         let refusal = self.state.refusals.get(identity);
@@ -119,6 +122,10 @@ impl QueueView {
                 Some("not received yet".to_owned()),
             );
         }
+        if let Some(path) = self.held_target_of(identity) {
+            let reason = format!("target `{path}` is held; next: `appconfigd release {path}`");
+            return (ProfileCondition::Held, Some(reason));
+        }
         let fed = self.component.fed_by([identity]);
         let waiting = fed
             .iter()
@@ -144,6 +151,7 @@ impl QueueView {
                 state: TargetCondition::Waiting,
                 digest: None,
                 excused: !profiles.any(counts),
+                held: self.state.held_targets.contains_key(path),
             };
             return (status, waiting);
         };
@@ -164,6 +172,7 @@ impl QueueView {
             state,
             digest,
             excused: on_drift == OnDrift::Ignore,
+            held: self.state.held_targets.contains_key(path),
         };
         (status, reason.or(waiting))
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::columns::{Json, Seconds, Text, digest_text, size_in, text};
 use super::limits::Limits;
-use super::record::{Change, Intent, Quarantine, Version};
+use super::record::{Change, HeldProfile, Intent, Quarantine, Version};
 use super::rows::condition_word;
 use crate::protocol::{Digest, Identity};
 
@@ -46,7 +46,8 @@ impl<'a> Changes<'a> {
                  AND NOT EXISTS (SELECT 1 FROM accepted WHERE digest = ?1)
                  AND NOT EXISTS (SELECT 1 FROM history WHERE digest = ?1)
                  AND NOT EXISTS (SELECT 1 FROM found_files WHERE digest = ?1)
-                 AND NOT EXISTS (SELECT 1 FROM intent_versions WHERE digest = ?1)",
+                 AND NOT EXISTS (SELECT 1 FROM intent_versions WHERE digest = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM held_profiles WHERE digest = ?1)",
                 [digest_text(&digest)],
             )?;
         }
@@ -162,12 +163,49 @@ impl<'a> Changes<'a> {
             Change::IntentClosed { id } => self.close(*id),
             Change::Quarantined(quarantine) => self.quarantine(quarantine),
             Change::QuarantineLifted { identity } => self.lift(identity, i64::MAX),
+            Change::ProfileHeld { identity, held } => self.hold_profile(identity, held.as_ref()),
+            Change::TargetHeld { target, hold } => match hold {
+                Some(hold) => self.execute(
+                    "INSERT OR REPLACE INTO held_targets (target, since, until) VALUES (?1, ?2, ?3)",
+                    (target.as_str(), Text(hold.since), hold.until.map(Text)),
+                ),
+                None => self.execute("DELETE FROM held_targets WHERE target = ?1", [target.as_str()]),
+            },
             Change::FileKept { file, bytes } => {
                 let file = file.holding(bytes);
                 self.keep_body(&file.digest, bytes)?;
                 self.keep(&file)
             }
         }
+    }
+
+    fn hold_profile(
+        &mut self,
+        identity: &Identity,
+        held: Option<&HeldProfile>,
+    ) -> rusqlite::Result<()> {
+        let select = "SELECT digest FROM held_profiles WHERE identity = ?1";
+        self.losing(select, identity, held.map(|held| held.version.digest))?;
+        let Some(HeldProfile { version, hold }) = held else {
+            return self.execute(
+                "DELETE FROM held_profiles WHERE identity = ?1",
+                [&identity.0],
+            );
+        };
+        self.execute(
+            "INSERT OR REPLACE INTO held_profiles (identity, digest, label, content_type, size, version_since, since, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                identity.0,
+                digest_text(&version.digest),
+                version.label,
+                version.content_type,
+                size_in(version.size)?,
+                Text(version.since),
+                Text(hold.since),
+                hold.until.map(Text)
+            ],
+        )
     }
 
     fn intend(&mut self, intent: &Intent) -> rusqlite::Result<()> {
@@ -179,7 +217,9 @@ impl<'a> Changes<'a> {
         )?;
         let before = intent.before.accepted.iter();
         let before = before.filter_map(|(identity, version)| Some((identity, version.as_ref()?)));
-        for (identity, version) in intent.profiles.iter().chain(before) {
+        let holds = intent.holds.iter();
+        let holds = holds.map(|(identity, held)| (identity, &held.version));
+        for (identity, version) in intent.profiles.iter().chain(before).chain(holds) {
             // It is named again: recovery and going back may want these bytes when history has dropped them.
             self.execute(
                 "INSERT OR IGNORE INTO intent_versions (intent, identity, digest) VALUES (?1, ?2, ?3)",

@@ -99,6 +99,9 @@ pub struct Intent {
     pub services: BTreeMap<ServiceName, IntentService>,
     /// What was accepted and installed when the transaction began: what going back restores.
     pub before: Before,
+    /// A rollback: these profiles get these versions, and are held when the transaction ends well.
+    #[serde(default)]
+    pub holds: BTreeMap<Identity, HeldProfile>,
 }
 
 /// The ledger's rows of an intent's profiles and targets as they were when it began.
@@ -144,6 +147,21 @@ pub struct Quarantine {
     pub since: Timestamp,
 }
 
+/// Since when something is held by an operator, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub since: Timestamp,
+    /// `None`: until it is released.
+    pub until: Option<Timestamp>,
+}
+
+/// A profile that counts with this version, whatever is received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldProfile {
+    pub version: Version,
+    pub hold: Hold,
+}
+
 /// A file that was there and was replaced or removed, or a configuration: what `history` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundFile {
@@ -172,6 +190,9 @@ pub struct State {
     pub services: BTreeMap<ServiceName, ServiceRecord>,
     pub intents: BTreeMap<u64, Intent>,
     pub quarantine: Vec<Quarantine>,
+    pub held_profiles: BTreeMap<Identity, HeldProfile>,
+    /// Paths that are not written.
+    pub held_targets: BTreeMap<TargetPath, Hold>,
     /// Newest last, at most 10 a target; the same file found again moves to the end.
     pub found_files: Vec<FoundFile>,
     /// Configurations that were received, newest last, at most 10 a profile; the same bytes received again move to the end.
@@ -239,6 +260,15 @@ pub enum Change {
     /// Lifts every quarantine that this profile has part in.
     QuarantineLifted {
         identity: Identity,
+    },
+    /// `None`: released.
+    ProfileHeld {
+        identity: Identity,
+        held: Option<HeldProfile>,
+    },
+    TargetHeld {
+        target: TargetPath,
+        hold: Option<Hold>,
     },
     /// Bytes that go to history.
     FileKept {

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::columns::{Json, Seconds, Text, digest_text, size, text, text_or_null};
 use super::error::damage;
 use super::record::{
-    FoundFile, Installed, Intent, Poll, Quarantine, Refusal, SavedSession, SavedToken,
-    ServiceCondition, ServiceRecord, State, Version,
+    FoundFile, HeldProfile, Hold, Installed, Intent, Poll, Quarantine, Refusal, SavedSession,
+    SavedToken, ServiceCondition, ServiceRecord, State, Version,
 };
 use crate::install::Metadata;
 use crate::protocol::{Digest, Identity};
@@ -151,6 +151,26 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
     })?;
     each(
         connection,
+        "SELECT identity, digest, label, content_type, size, version_since, since, until FROM held_profiles",
+        |row| {
+            let held = HeldProfile {
+                version: version(row)?,
+                hold: hold(row, 6)?,
+            };
+            state.held_profiles.insert(identity(row, 0)?, held);
+            Ok(())
+        },
+    )?;
+    each(
+        connection,
+        "SELECT target, since, until FROM held_targets",
+        |row| {
+            state.held_targets.insert(target(row, 0)?, hold(row, 1)?);
+            Ok(())
+        },
+    )?;
+    each(
+        connection,
         "SELECT quarantine FROM quarantine ORDER BY id",
         |row| {
             let Json(quarantine) = row.get::<_, Json<Quarantine>>(0)?;
@@ -223,6 +243,14 @@ fn version(row: &Row<'_>) -> rusqlite::Result<Version> {
         content_type: row.get(3)?,
         size: size(row, 4)?,
         since: text(row, 5)?,
+    })
+}
+
+/// The columns `since, until` from `first` on.
+fn hold(row: &Row<'_>, first: usize) -> rusqlite::Result<Hold> {
+    Ok(Hold {
+        since: text(row, first)?,
+        until: text_or_null(row, first + 1)?,
     })
 }
 

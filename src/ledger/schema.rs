@@ -37,6 +37,9 @@ CREATE INDEX intent_versions_digest ON intent_versions (digest);
 CREATE TABLE quarantine (id INTEGER PRIMARY KEY, since TEXT NOT NULL, reason TEXT NOT NULL, quarantine TEXT NOT NULL) STRICT;
 CREATE TABLE quarantine_profiles (identity TEXT NOT NULL, quarantine INTEGER NOT NULL, PRIMARY KEY (identity, quarantine)) STRICT, WITHOUT ROWID;
 CREATE INDEX quarantine_profiles_quarantine ON quarantine_profiles (quarantine);
+CREATE TABLE held_profiles (identity TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL, label TEXT, content_type TEXT, size INTEGER NOT NULL, version_since TEXT NOT NULL, since TEXT NOT NULL, until TEXT) STRICT, WITHOUT ROWID;
+CREATE INDEX held_profiles_digest ON held_profiles (digest);
+CREATE TABLE held_targets (target TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL, until TEXT) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes the tables in an empty database.

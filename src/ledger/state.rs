@@ -101,6 +101,12 @@ impl State {
                 self.quarantine
                     .retain(|one| !one.profiles.contains_key(identity));
             }
+            Change::ProfileHeld { identity, held } => {
+                put(&mut self.held_profiles, identity, held.as_ref());
+            }
+            Change::TargetHeld { target, hold } => {
+                put(&mut self.held_targets, target, hold.as_ref());
+            }
             Change::FileKept { file, bytes } => self.keep(file.holding(bytes), limits),
         }
     }

@@ -9,7 +9,7 @@ use crate::protocol::Identity;
 use crate::service::{Running, Verdict};
 use crate::settings::{ServiceName, TargetPath};
 
-use super::planning::TurnedDown;
+use super::planning::{Pins, TurnedDown};
 use super::{Drift, FileChange, Order, Plan, Scope};
 
 /// What can happen to a queue.
@@ -48,6 +48,7 @@ pub enum Action {
         barred: BTreeMap<TargetPath, String>,
         resumed: BTreeMap<Identity, Version>,
         turned_down: TurnedDown,
+        pins: Pins,
     },
     Repair(BTreeMap<TargetPath, Installed>),
     Stage(Vec<FileChange>),
@@ -192,6 +193,12 @@ pub enum Outcome {
     /// An operator's order has been recorded, or cannot be carried out.
     Ordered {
         order: u64,
+        /// What was ordered, in words.
+        what: String,
         result: Result<(), String>,
+    },
+    /// The time of a hold is over.
+    HoldEnded {
+        what: String,
     },
 }

@@ -79,7 +79,10 @@ impl Machine {
             .collect();
         let mut changes = vec![Change::Intent(intent.clone())];
         changes.extend(quarantine.clone().map(Change::Quarantined));
+        // Of one that stood, and goes back after all.
+        changes.extend(self.unheld(&intent));
         let quarantined = quarantine.is_some();
+        let reason_of_order = reason.clone();
         let said = Outcome::GoingBack {
             targets,
             reason: reason.clone(),
@@ -95,6 +98,9 @@ impl Machine {
             failures: 0,
         };
         self.phase = Phase::Turning(back, changes.clone());
+        if let Some(given) = &mut self.rolling {
+            given.failed = Some(format!("it went back: {reason_of_order}"));
+        }
         vec![Action::Say(said), Action::Commit(changes)]
     }
 

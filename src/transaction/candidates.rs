@@ -7,7 +7,7 @@ use crate::protocol::{Configuration, Identity};
 use crate::settings::{Profile, TargetPath};
 
 use super::Plan;
-use super::planning::{Planner, Why, profiles_in, same};
+use super::planning::{Pin, Planner, Why, profiles_in, same};
 
 /// The configuration that a profile counts with.
 #[derive(Clone)]
@@ -53,7 +53,17 @@ impl Planner<'_> {
     ) -> Option<Candidate> {
         let accepted = self.state.accepted.get(identity);
         let mut sound = VecDeque::new();
-        if let Some(newest) = self.candidate(self.state.received.get(identity), accepted) {
+        if let Some(pin) = self.pins.get(identity) {
+            match self.pinned(profiles, identity, pin) {
+                Ok(candidate) => sound.push_back(candidate),
+                Err(reason) => {
+                    plan.unpinned.insert(identity.clone(), reason);
+                }
+            }
+        } else if let Some(held) = self.state.held_profiles.get(identity) {
+            // It was judged, or forced, when it was installed.
+            sound.extend(self.candidate(Some(&held.version), accepted));
+        } else if let Some(newest) = self.candidate(self.state.received.get(identity), accepted) {
             match self.judge(profiles, identity, &newest, accepted) {
                 Ok(()) => {
                     plan.unrefused.insert(identity.clone());
@@ -74,6 +84,31 @@ impl Planner<'_> {
         let mut first = sound.pop_front()?;
         first.then = sound;
         Some(first)
+    }
+
+    /// The version that an operator has asked for, or why it cannot count.
+    fn pinned(
+        &self,
+        profiles: &[&Profile],
+        identity: &Identity,
+        pin: &Pin,
+    ) -> Result<Candidate, String> {
+        let accepted = self.state.accepted.get(identity);
+        let candidate = self.candidate(Some(&pin.version), accepted);
+        let candidate = candidate.ok_or("its bytes have left the history")?;
+        let judged = self.judge(profiles, identity, &candidate, accepted);
+        let checked = self
+            .turned_down
+            .contains_key(&(identity.clone(), pin.version.digest));
+        match judged {
+            // No force makes a program of the target's own accept a file.
+            Err(refusal) if checked => Err(refusal.reason),
+            Err(refusal) if !pin.force => Err(format!(
+                "today's `validate` turns it down: {}; `--force` installs it all the same",
+                refusal.reason
+            )),
+            Ok(()) | Err(_) => Ok(candidate),
+        }
     }
 
     fn candidate(
@@ -156,6 +191,12 @@ impl Planner<'_> {
             if let Some(mut next) = then.pop_front() {
                 next.then = then;
                 candidates.insert(identity.clone(), next);
+            }
+            let (Why::Refused(reason) | Why::Delayed(reason) | Why::Quarantined(reason)) = why;
+            let pin = self.pins.get(identity);
+            if pin.is_some_and(|pin| same(&pin.version, &dropped.version)) {
+                plan.unpinned.insert(identity.clone(), reason.clone());
+                continue;
             }
             // What is said of a profile is said of its newest version.
             let newest = self.state.received.get(identity);

@@ -10,6 +10,7 @@ use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Outcome, Step};
+use super::holds::held;
 use super::machine::Machine;
 use super::phase::{Open, Phase};
 
@@ -49,6 +50,7 @@ impl Machine {
                     version: Some(version.clone()),
                 }),
         );
+        changes.extend(held(open.intent.holds.clone()));
         let mut standing = false;
         for name in open.intent.services.keys() {
             let (step, verdict) = open
@@ -165,7 +167,7 @@ impl Machine {
             return self.record_later(phase, reason, now, random);
         }
         self.take_in(&changes);
-        let mut actions = Vec::new();
+        let mut actions = self.rolled_back(Ok(()));
         // A kept name that is still needed goes when the transaction stands no more.
         let mut released = match standing {
             true => open.undo.clone(),

@@ -264,6 +264,8 @@ impl Component {
                 .cloned()
                 .collect(),
             history: part(&all.history, &profiles),
+            held_profiles: part(&all.held_profiles, &profiles),
+            held_targets: part(&all.held_targets, &targets),
             // Bounds are the ledger's business, and it counts over all queues.
             history_bytes: 0,
             intents,

@@ -8,6 +8,7 @@ use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Baseline, Names, Outcome};
+use super::holds::held;
 use super::machine::{LeftOut, Machine};
 use super::phase::{Draft, Phase};
 use super::{Drift, Plan};
@@ -25,6 +26,11 @@ impl Machine {
         };
         if self.stopping() {
             return self.give_up(draft);
+        }
+        if let Some(reason) = self.unrolled(&draft, &plan) {
+            let mut actions = self.rolled_back(Err(reason));
+            actions.extend(self.done(None, now));
+            return actions;
         }
         self.remember(&plan);
         let mut actions = self.review(&draft.tried, &plan, now, random);
@@ -124,6 +130,7 @@ impl Machine {
                     identity: identity.clone(),
                     version: Some(version.clone()),
                 }));
+            draft.recorded.extend(held(draft.holds()));
             let changes = std::mem::take(&mut draft.recorded);
             if changes.is_empty() {
                 actions.extend(self.done(None, now));
@@ -188,7 +195,7 @@ impl Machine {
             return self.rest(reason, draft.scope, now, random);
         }
         self.take_in(&changes);
-        let mut actions = Vec::new();
+        let mut actions = self.rolled_back(Ok(()));
         if !draft.plan.accepts.is_empty() {
             actions.push(Action::Say(Outcome::Accepted {
                 profiles: draft.plan.accepts,

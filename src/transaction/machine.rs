@@ -16,7 +16,8 @@ use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Answers, Event, Outcome};
 use super::component::is_open;
-use super::orders::Orders;
+use super::holds::Expiries;
+use super::orders::{Given, Orders};
 use super::pauses::Rest;
 use super::phase::{Draft, Phase, Retry};
 use super::planning::TurnedDown;
@@ -39,6 +40,10 @@ pub struct Machine {
     pub(super) rest: Option<Rest>,
     pub(super) recover: VecDeque<u64>,
     pub(super) orders: Orders,
+    /// The rollback that is under way, for its asker.
+    pub(super) rolling: Option<Given>,
+    /// When holds end: what the ledger says, and the steady time that it means.
+    pub(super) expiries: Expiries,
     /// Interrupted transactions whose attempt this process has counted.
     pub(super) counted: BTreeSet<u64>,
     stopping: bool,
@@ -67,6 +72,8 @@ impl Machine {
         Machine {
             recover: open.collect(),
             orders: Orders::new(),
+            rolling: None,
+            expiries: Expiries::default(),
             component,
             state: Arc::new(state),
             phase: Phase::Idle,
@@ -151,6 +158,11 @@ impl Machine {
         if !matches!(self.phase, Phase::Idle) || self.stopping {
             return Vec::new();
         }
+        if self.rolling.is_some() {
+            let mut actions = self.rolled_back(Err("it could not be carried out".to_owned()));
+            actions.extend(self.next(now));
+            return actions;
+        }
         // An operator's order waits for what was interrupted, not for a pause.
         if self.recover.is_empty()
             && let Some(actions) = self.next_order(now)
@@ -169,6 +181,9 @@ impl Machine {
                 return self.next(now);
             };
             return self.take_up(intent, now);
+        }
+        if let Some(actions) = self.end_holds(now) {
+            return actions;
         }
         let due: BTreeSet<TargetPath> = self
             .barred
@@ -197,6 +212,18 @@ impl Machine {
     }
 
     pub(super) fn plan(&mut self, scope: Scope, resumes: Option<Intent>, now: Now) -> Vec<Action> {
+        let draft = Draft {
+            scope: Some(scope),
+            resumes,
+            ..Draft::default()
+        };
+        self.plan_draft(draft, now)
+    }
+
+    pub(super) fn plan_draft(&mut self, draft: Draft, now: Now) -> Vec<Action> {
+        let pins = draft.pins();
+        let (resumes, rollback) = (draft.resumes, draft.rollback);
+        let scope = draft.scope.unwrap_or(Scope::All);
         let resumed = resumes
             .as_ref()
             .map(|intent| intent.profiles.clone())
@@ -218,6 +245,7 @@ impl Machine {
         self.phase = Phase::Planning(Draft {
             scope: Some(scope.clone()),
             resumes,
+            rollback,
             tried,
             ..Draft::default()
         });
@@ -227,6 +255,7 @@ impl Machine {
             barred,
             resumed,
             turned_down,
+            pins,
         }]
     }
 
@@ -236,7 +265,7 @@ impl Machine {
             return self.give_up(draft);
         }
         let mut actions = discard(&draft);
-        actions.extend(self.plan(draft.scope.unwrap_or(Scope::All), draft.resumes, now));
+        actions.extend(self.plan_draft(draft, now));
         actions
     }
 
@@ -309,7 +338,7 @@ impl Machine {
                 self.closed_back(back, changes, result, now, random)
             }
             Phase::TakingUp(intent) => self.taken_up(intent, result, now, random),
-            Phase::Ordering(id, changes) => self.obeyed(id, &changes, result, now),
+            Phase::Ordering(given, changes) => self.obeyed(given, &changes, result, now, random),
             Phase::Telling(telling) => self.told(telling, result, now, random),
             other => self.unexpected(other, "a commit was confirmed"),
         }
@@ -374,7 +403,9 @@ impl Machine {
                 self.closed_back(back, changes, Err(reason), now, random)
             }
             Phase::TakingUp(_) => self.rest(reason, None, now, random),
-            Phase::Ordering(id, changes) => self.obeyed(id, &changes, Err(reason), now),
+            Phase::Ordering(given, changes) => {
+                self.obeyed(given, &changes, Err(reason), now, random)
+            }
             Phase::Telling(telling) => self.told(telling, Err(reason), now, random),
             other @ (Phase::Idle | Phase::Blocked { .. }) => self.unexpected(other, "a step broke"),
         }

@@ -23,6 +23,7 @@ impl Machine {
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
         let services = self.services_of(&draft);
+        let holds = draft.holds();
         let Draft {
             plan,
             names,
@@ -88,6 +89,7 @@ impl Machine {
                 })
                 .collect(),
             before: self.before(&plan, &placements, resumes.as_ref()),
+            holds,
             placements,
         };
         recorded.extend(plan.changes.iter().filter_map(|change| {

@@ -43,10 +43,12 @@ impl Machine {
             reason: reason.clone(),
             until: Some(due),
         });
-        vec![Action::Say(Outcome::Trouble {
+        let mut said = self.rolled_back(Err(reason.clone()));
+        said.push(Action::Say(Outcome::Trouble {
             reason,
             retry_in: pause,
-        })]
+        }));
+        said
     }
 
     /// Bars these targets for a growing while.

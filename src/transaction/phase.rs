@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::install::Placement;
-use crate::ledger::{Change, Intent, Quarantine};
+use crate::ledger::{Change, HeldProfile, Intent, Quarantine};
+use crate::protocol::Identity;
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Baseline, Names, Step};
+use super::orders::Given;
+use super::planning::{Pin, Pins};
 use super::telling::Telling;
 use super::{Plan, Scope};
 
@@ -41,7 +44,7 @@ pub(super) enum Phase {
     /// Counts an attempt before an interrupted transaction is taken up again.
     TakingUp(Intent),
     /// Recording what an operator has ordered, under its number.
-    Ordering(u64, Vec<Change>),
+    Ordering(Given, Vec<Change>),
     /// Telling services outside a transaction.
     Telling(Telling),
     /// A commit that failed after the swap, or a way back that is blocked: the same is tried again at this steady time.
@@ -63,6 +66,46 @@ pub(super) struct Draft {
     pub recorded: Vec<Change>,
     /// The interrupted transaction that this one takes up again.
     pub resumes: Option<Intent>,
+    /// What an operator's rollback installs, and holds when it ends well.
+    pub rollback: Option<Rollback>,
+}
+
+/// A version that a profile is to have from now on.
+#[derive(Clone, Debug)]
+pub(super) struct Rollback {
+    pub identity: Identity,
+    pub held: HeldProfile,
+    pub force: bool,
+}
+
+impl Draft {
+    /// The holds that come with a good end.
+    pub fn holds(&self) -> BTreeMap<Identity, HeldProfile> {
+        let resumed = self.resumes.iter().flat_map(|intent| intent.holds.clone());
+        let ordered = self.rollback.iter();
+        let ordered = ordered.map(|one| (one.identity.clone(), one.held.clone()));
+        // What cannot be installed any more is not held either.
+        resumed
+            .chain(ordered)
+            .filter(|(identity, _)| !self.plan.unpinned.contains_key(identity))
+            .collect()
+    }
+
+    /// What the plan must take. What an interrupted rollback installs was judged when it began.
+    pub fn pins(&self) -> Pins {
+        let forced = |identity: &Identity| match &self.rollback {
+            Some(one) if one.identity == *identity => one.force,
+            _ => true,
+        };
+        let holds = self.holds().into_iter();
+        holds
+            .map(|(identity, held)| {
+                let force = forced(&identity);
+                let version = held.version;
+                (identity, Pin { version, force })
+            })
+            .collect()
+    }
 }
 
 /// A transaction after its commit, forwards.

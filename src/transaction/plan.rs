@@ -108,6 +108,8 @@ pub struct Plan {
     pub quarantined: BTreeMap<Identity, String>,
     /// Profiles whose newest version is left out for the time being: a target cannot be written.
     pub delayed: BTreeMap<Identity, String>,
+    /// Profiles that cannot have the version that an operator has asked for, with the reason.
+    pub unpinned: BTreeMap<Identity, String>,
     /// Targets that cannot be made now, with the reason.
     pub waiting: BTreeMap<TargetPath, String>,
     /// Targets of which the host does not let us know what lies there: to be looked at again later.

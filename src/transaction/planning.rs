@@ -21,6 +21,17 @@ pub type Bodies = BTreeMap<Digest, Bytes>;
 /// Versions that staged checks have turned down.
 pub type TurnedDown = BTreeMap<(Identity, Digest), Refusal>;
 
+/// What a rollback installs, by profile.
+pub type Pins = BTreeMap<Identity, Pin>;
+
+/// A version that an operator has asked for by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    pub version: Version,
+    /// Also where today's `validate` turns it down.
+    pub force: bool,
+}
+
 /// All that a plan is made from.
 pub struct Planner<'a> {
     pub component: &'a Component,
@@ -37,6 +48,8 @@ pub struct Planner<'a> {
     pub resumed: &'a BTreeMap<Identity, Version>,
     /// Versions that a staged check has turned down.
     pub turned_down: &'a TurnedDown,
+    /// What an operator's rollback installs: these versions and no others.
+    pub pins: &'a Pins,
     pub now: Timestamp,
 }
 
@@ -55,13 +68,9 @@ impl Planner<'_> {
             .flat_map(|target| component.feeders(target))
             .collect();
         profiles.extend(profiles_in(component, scope));
-        let versions = profiles.iter().flat_map(|id| {
-            [
-                state.received.get(id),
-                resumed.get(id),
-                state.accepted.get(id),
-            ]
-        });
+        let versions = profiles
+            .iter()
+            .flat_map(|id| [newest(state, id), resumed.get(id), state.accepted.get(id)]);
         versions.flatten().map(|version| version.digest).collect()
     }
 
@@ -107,6 +116,10 @@ impl Planner<'_> {
             let Some(target) = self.component.targets.get(path) else {
                 continue;
             };
+            // What an interrupted transaction has changed is finished first: the hold came with its end.
+            if self.state.held_targets.contains_key(path) && !self.forced.contains_key(path) {
+                continue;
+            }
             let missing = target.from.iter().find(|name| {
                 let profile = self.component.profiles.get(*name);
                 profile.is_none_or(|(profile, identity)| {
@@ -376,13 +389,11 @@ fn reach<'a>(
         let condemned = state.quarantine.iter();
         let together = condemned.filter(|entry| entry.profiles.keys().any(|id| seen.contains(id)));
         let together = together.flat_map(|entry| entry.profiles.keys().cloned());
-        let changed = |identity: &Identity| match (
-            state.received.get(identity),
-            state.accepted.get(identity),
-        ) {
-            (Some(received), Some(accepted)) => !same(received, accepted),
-            (received, _) => received.is_some(),
-        };
+        let changed =
+            |identity: &Identity| match (newest(state, identity), state.accepted.get(identity)) {
+                (Some(received), Some(accepted)) => !same(received, accepted),
+                (received, _) => received.is_some(),
+            };
         fresh = feeders
             .chain(together)
             .filter(|identity| !seen.contains(identity) && changed(identity))
@@ -391,6 +402,13 @@ fn reach<'a>(
             return reached;
         }
     }
+}
+
+/// The version that a profile is to have: the one that it is held at, else what was received last.
+fn newest<'a>(state: &'a State, identity: &Identity) -> Option<&'a Version> {
+    let held = state.held_profiles.get(identity);
+    held.map(|held| &held.version)
+        .or(state.received.get(identity))
 }
 
 /// Label and content type count too: a deployment may change nothing else.

@@ -16,7 +16,7 @@ use crate::service::{Running, Services, Verdict};
 use crate::settings::{Notify, Service, ServiceName, TargetPath};
 
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
-use super::planning::{Bodies, Planner, TurnedDown, one_line};
+use super::planning::{Bodies, Pins, Planner, TurnedDown, one_line};
 use super::{Component, FileChange, Scope};
 
 /// Blocking threads that stage files of one transaction side by side.
@@ -45,8 +45,9 @@ impl Hands {
                 barred,
                 resumed,
                 turned_down,
+                pins,
             } => Some(
-                self.plan(state, scope, forced, barred, resumed, turned_down)
+                self.plan(state, scope, forced, barred, resumed, turned_down, pins)
                     .await,
             ),
             Action::Repair(repairs) => Some(self.repair(repairs).await),
@@ -80,6 +81,10 @@ impl Hands {
         }
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a plan is made from all of this, and each part has its own owner"
+    )]
     async fn plan(
         self,
         state: Arc<State>,
@@ -88,8 +93,12 @@ impl Hands {
         barred: BTreeMap<TargetPath, String>,
         resumed: BTreeMap<Identity, Version>,
         turned_down: TurnedDown,
+        pins: Pins,
     ) -> Event {
-        let bodies = match self.bodies(&state, &scope, &forced, &resumed).await {
+        let pinned = pins.values().map(|pin| pin.version.digest);
+        let mut needs = Planner::needs(&self.component, &state, &scope, forced.keys(), &resumed);
+        needs.extend(pinned);
+        let bodies = match self.bodies(needs).await {
             Ok(bodies) => bodies,
             Err(reason) => return Event::Broke(reason),
         };
@@ -105,6 +114,7 @@ impl Hands {
                 barred: &barred,
                 resumed: &resumed,
                 turned_down: &turned_down,
+                pins: &pins,
                 now: self.clock.now().wall,
             }
             .plan()
@@ -112,15 +122,9 @@ impl Hands {
         event(planned.await, |plan| Event::Planned(Box::new(plan)))
     }
 
-    async fn bodies(
-        &self,
-        state: &State,
-        scope: &Scope,
-        forced: &BTreeMap<TargetPath, Placement>,
-        resumed: &BTreeMap<Identity, Version>,
-    ) -> Result<Bodies, String> {
+    async fn bodies(&self, needs: BTreeSet<Digest>) -> Result<Bodies, String> {
         let mut bodies = Bodies::new();
-        for digest in Planner::needs(&self.component, state, scope, forced.keys(), resumed) {
+        for digest in needs {
             // A body that is gone is a version that cannot count; planning goes on with the others.
             if let Some(body) = self
                 .ledger

@@ -77,7 +77,7 @@ impl Machine {
                 None => {
                     let barred = self.barred.values().map(|retry| retry.due);
                     let services = self.services.values().map(|retry| retry.due);
-                    barred.chain(services).min()
+                    barred.chain(services).chain(self.expiries.dues()).min()
                 }
             },
             _ => None,

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use serde_json::json;
 
 use crate::skip::skip;
-use crate::world::{Daemon, Server, World};
+use crate::world::{Daemon, Server, World, wait_for};
 
 /// `app` accepts what `bad` is not there to turn down, and writes down that it was told.
 const LINES: &str = "profiles:\n  limits: {validate: {format: json}}\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {check: [sh, -c, \"! test -e bad\"], command: [sh, -c, echo told >> told]}\n";
@@ -227,4 +227,157 @@ fn bodies_of_sensitive_profiles_are_shown_only_when_asked_for() {
     );
     let (_, said) = ask(&world, &["diff", "limits", "--show-sensitive"]);
     assert!(said.contains("+{\"v\":2}"), "{said}");
+}
+
+/// `/etc/app/limits.json` and `/etc/app/copy.json`, both made from `limits`.
+fn two_targets() -> String {
+    LINES.replace(
+        "services:",
+        "  /etc/app/copy.json: {from: limits}\nservices:",
+    )
+}
+
+#[test]
+fn a_held_profile_only_receives_says_so_in_status_and_is_released() {
+    let (world, _server, daemon) = started(LINES);
+    let (code, said) = ask(&world, &["hold", "limits"]);
+    assert_eq!(code, 0, "{said}");
+    deploy(&world, 2);
+    wait_for("version 2 is received", || {
+        (history(&world, "limits").len() == 2).then_some(())
+    });
+    let status = world.wait_for_status("/profiles/limits/state", &json!("held"));
+    assert_eq!(status["state"], "degraded");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":1}");
+    assert_eq!(daemon.stop(), Some(0));
+
+    let daemon = world.run();
+    world.wait_for_status("/daemon/pid", &json!(daemon.pid().as_raw()));
+    let status = world.wait_for_status("/profiles/limits/state", &json!("held"));
+    let reason = status["profiles"]["limits"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("held at ") && reason.contains("since "),
+        "{reason}"
+    );
+    assert!(reason.contains("`appconfigd release limits`"), "{reason}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":1}");
+    let (code, said) = ask(&world, &["release", "limits"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":2}");
+    let (code, said) = ask(&world, &["release", "limits"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("it is not held"), "{said}");
+}
+
+#[test]
+fn a_held_path_keeps_an_edit_and_release_brings_the_newest_with_the_edit_in_history() {
+    let (world, _server, _daemon) = started(&two_targets());
+    let path = "/etc/app/limits.json";
+    assert_eq!(ask(&world, &["hold", path]).0, 0);
+    fs::write(world.target(path), "edited\n").unwrap();
+    deploy(&world, 2);
+    world.wait_for_target("/etc/app/copy.json", "{\"v\":2}");
+    let status = world.status().unwrap();
+    assert_eq!(status["targets"][path]["state"], "drifted");
+    let (code, said) = ask(&world, &["status"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains(&format!("`appconfigd release {path}`")),
+        "{said}"
+    );
+    assert_eq!(text(&world, path).unwrap(), "edited\n");
+    let (code, said) = ask(&world, &["release", path]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(text(&world, path).unwrap(), "{\"v\":2}");
+    let (_, said) = ask(&world, &["diff", path]);
+    assert!(said.contains("-edited\n+{\"v\":2}"), "{said}");
+}
+
+#[test]
+fn a_hold_for_a_while_ends_by_itself() {
+    let (world, _server, _daemon) = started(LINES);
+    let (code, said) = ask(&world, &["hold", "limits", "--for", "3s"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(", until "), "{said}");
+    deploy(&world, 2);
+    wait_for("version 2 is received", || {
+        (history(&world, "limits").len() == 2).then_some(())
+    });
+    world.wait_for_target("/etc/app/limits.json", "{\"v\":2}");
+    world.wait_for_status("/profiles/limits/state", &json!("current"));
+}
+
+#[test]
+fn rollback_installs_the_version_before_or_the_one_named_and_holds_the_profile() {
+    let (world, _server, _daemon) = started(LINES);
+    for version in [2, 3] {
+        deploy(&world, version);
+        world.wait_for_target("/etc/app/limits.json", &format!("{{\"v\":{version}}}"));
+        world.wait_for_status("/state", &json!("healthy"));
+    }
+    let (code, said) = ask(&world, &["rollback", "limits"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":2}");
+    world.wait_for_status("/profiles/limits/state", &json!("held"));
+    let entries = history(&world, "limits");
+    let first = entries.last().unwrap()["digest"].as_str().unwrap();
+    let (code, said) = ask(
+        &world,
+        &[
+            "rollback",
+            "limits",
+            "--to",
+            &first["sha256:".len()..][..12],
+        ],
+    );
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":1}");
+    assert_eq!(
+        history(&world, "limits").last().unwrap()["marks"],
+        json!(["installed", "held"])
+    );
+    let told = world.read("told").unwrap();
+    assert_eq!(told.lines().count(), 5, "the service is told of each");
+    assert_eq!(
+        ask(&world, &["rollback", "limits", "--to", "12345678"]).0,
+        66
+    );
+    assert_eq!(ask(&world, &["release", "limits"]).0, 0);
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":3}");
+}
+
+#[test]
+fn a_rollback_that_a_check_turns_down_leaves_what_was_there_and_holds_nothing() {
+    let (world, _server, _daemon) = started(LINES);
+    deploy(&world, 2);
+    world.wait_for_target("/etc/app/limits.json", "{\"v\":2}");
+    world.wait_for_status("/state", &json!("healthy"));
+    world.write("bad", "");
+    let (code, said) = ask(&world, &["rollback", "limits"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("it went back"), "{said}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":2}");
+    world.wait_for_status("/profiles/limits/state", &json!("current"));
+    assert_eq!(ask(&world, &["release", "limits"]).0, 1);
+}
+
+#[test]
+fn a_version_that_todays_schema_refuses_needs_force() {
+    let lines = LINES.replace("format: json", "format: json, max_shrink: 10%");
+    let (world, _server, _daemon) = started(&lines);
+    world.deploy(
+        "shop/prod/limits.json",
+        "{\"much\": \"longer than before\"}",
+    );
+    world.wait_for_target("/etc/app/limits.json", "{\"much\": \"longer than before\"}");
+    world.wait_for_status("/state", &json!("healthy"));
+    let (code, said) = ask(&world, &["rollback", "limits"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("`--force` installs it all the same"),
+        "{said}"
+    );
+    let (code, said) = ask(&world, &["rollback", "limits", "--force"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":1}");
 }

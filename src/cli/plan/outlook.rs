@@ -79,6 +79,7 @@ impl Outlook {
                 barred: &BTreeMap::new(),
                 resumed: &BTreeMap::new(),
                 turned_down: &BTreeMap::new(),
+                pins: &BTreeMap::new(),
                 now,
             }
             .plan();

@@ -255,7 +255,7 @@ impl Queue {
             if let Action::Say(outcome) = action {
                 self.drift.hear(&outcome, self.steady());
                 report::say(self.machine.component(), &outcome);
-                if let Outcome::Ordered { order, result } = outcome {
+                if let Outcome::Ordered { order, result, .. } = outcome {
                     self.ordered(order, result);
                 }
             }

@@ -120,6 +120,7 @@ fn any_intent() -> impl Strategy<Value = Intent> {
                 placements,
                 services,
                 before: crate::ledger::Before::default(),
+                holds: Default::default(),
             },
         )
 }
@@ -174,6 +175,8 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
             last_result,
         }
     });
+    let hold = || (any_time(), of(any_time())).prop_map(|(since, until)| Hold { since, until });
+    let held = (any_version(), hold()).prop_map(|(version, hold)| HeldProfile { version, hold });
     let file = (any_target(), any_bytes(), 0u32..2, any_time());
     prop_oneof![
         2 => (any_identity(), of(any_session()), of(poll))
@@ -198,6 +201,10 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
         1 => prop_oneof![0u64..3, Just(u64::MAX)].prop_map(|id| Change::IntentClosed { id }),
         5 => any_quarantine().prop_map(Change::Quarantined),
         1 => any_identity().prop_map(|identity| Change::QuarantineLifted { identity }),
+        1 => (any_identity(), of(held))
+            .prop_map(|(identity, held)| Change::ProfileHeld { identity, held }),
+        1 => (any_target(), of(hold()))
+            .prop_map(|(target, hold)| Change::TargetHeld { target, hold }),
         5 => file.prop_map(|(target, bytes, mode, at)| Change::FileKept {
             file: FoundFile {
                 target, digest: Digest::of(&bytes), size: bytes.len() as u64,

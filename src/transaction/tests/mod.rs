@@ -1,5 +1,6 @@
 mod any;
 mod forwards;
+mod holds;
 mod pauses;
 mod planning;
 mod recovery;

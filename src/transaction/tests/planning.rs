@@ -22,6 +22,7 @@ fn plan(world: &World, scope: &Scope) -> Plan {
         barred: &BTreeMap::new(),
         resumed: &BTreeMap::new(),
         turned_down: &BTreeMap::new(),
+        pins: &BTreeMap::new(),
         now: world.now.wall,
     }
     .plan()
@@ -165,6 +166,7 @@ fn what_an_interrupted_transaction_changed_is_a_change_even_if_it_is_right() {
         barred: &BTreeMap::new(),
         resumed: &BTreeMap::new(),
         turned_down: &BTreeMap::new(),
+        pins: &BTreeMap::new(),
         now: world.now.wall,
     }
     .plan();
@@ -190,6 +192,7 @@ fn a_barred_target_holds_back_its_profiles_and_nothing_else() {
         barred: &barred,
         resumed: &BTreeMap::new(),
         turned_down: &BTreeMap::new(),
+        pins: &BTreeMap::new(),
         now: world.now.wall,
     }
     .plan();

@@ -448,14 +448,16 @@ impl World {
                 barred,
                 resumed,
                 turned_down,
+                pins,
             } => {
-                let needs = Planner::needs(
+                let mut needs = Planner::needs(
                     &self.component,
                     self.machine.state(),
                     &scope,
                     forced.keys(),
                     &resumed,
                 );
+                needs.extend(pins.values().map(|pin| pin.version.digest));
                 let bodies = self
                     .bodies
                     .iter()
@@ -474,6 +476,7 @@ impl World {
                     barred: &barred,
                     resumed: &resumed,
                     turned_down: &turned_down,
+                    pins: &pins,
                     now: self.now.wall,
                 }
                 .plan();
