@@ -5,6 +5,7 @@ mod diff;
 mod exit;
 mod fetch;
 mod first;
+mod forget;
 mod globals;
 mod history;
 mod hold;
@@ -55,6 +56,7 @@ enum Command {
     Rollback(rollback::Arguments),
     History(history::Arguments),
     Diff(diff::Arguments),
+    Forget(forget::Arguments),
     Fetch(fetch::Arguments),
     Serve(serve::Arguments),
 }
@@ -87,6 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Rollback(command) => command.run(&arguments.globals),
         Command::History(command) => command.run(&arguments.globals),
         Command::Diff(command) => command.run(&arguments.globals),
+        Command::Forget(command) => command.run(&arguments.globals),
         Command::Fetch(command) => command.run(&arguments.globals),
         Command::Serve(command) => command.run(&arguments.globals),
     }

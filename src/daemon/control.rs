@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::settings::ProfileName;
 use crate::transaction::Order;
 
+use super::forget::Forgotten;
 use super::history::Declared;
 use super::status::{Notes, Status};
 
@@ -41,6 +42,10 @@ pub enum Request {
         order: Order,
         limit: Duration,
         reply: oneshot::Sender<Option<(Result<(), String>, Status)>>,
+    },
+    Forget {
+        name: String,
+        reply: oneshot::Sender<Forgotten>,
     },
     /// The problems as text where the settings were refused.
     Reload(oneshot::Sender<Result<(), String>>),
@@ -99,6 +104,7 @@ impl Server {
             .route("/refresh", post(refresh))
             .route("/reload", post(reload))
             .route("/order", post(order))
+            .route("/forget", post(forget))
             .layer(from_fn(admit))
             .with_state(requests)
             .into_make_service_with_connect_info::<Peer>();
@@ -215,6 +221,14 @@ async fn refresh(
         reply,
     });
     ask.await.map(Refreshed::of).map(Json)
+}
+
+async fn forget(
+    State(requests): State<mpsc::Sender<Request>>,
+    Json(name): Json<String>,
+) -> Result<Json<Forgotten>, StatusCode> {
+    let forgotten = ask(&requests, |reply| Request::Forget { name, reply });
+    forgotten.await.map(Json)
 }
 
 async fn order(
@@ -340,6 +354,12 @@ impl Client {
         };
         let request = self.http.post("http://appconfigd/refresh").json(&body);
         answered(request.timeout(limit.saturating_add(PATIENCE))).await
+    }
+
+    /// Drops what the ledger knows of a profile or path that is in the settings no more.
+    pub async fn forget(&self, name: &str) -> Result<Forgotten, ControlError> {
+        let request = self.http.post("http://appconfigd/forget").json(name);
+        answered(request.timeout(PATIENCE)).await
     }
 
     /// Has an order carried out and waits for what follows from it, up to `limit`.

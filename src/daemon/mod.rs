@@ -2,6 +2,7 @@
 
 pub mod control;
 mod drift;
+pub mod forget;
 mod held;
 pub mod history;
 mod post;

@@ -15,6 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::settings::Settings;
 
 use super::control::{self, Request};
+use super::forget::Forgotten;
 use super::status::{Health, Status};
 use super::{Daemon, Post, Replaced, StartError, Systemd};
 
@@ -198,6 +199,16 @@ impl Supervisor {
                     reply.send(told)
                 });
             }
+            Request::Forget { name, reply } => match &self.daemon {
+                Some(daemon) => {
+                    let forgetting = daemon.forgetting(name);
+                    tokio::spawn(async move { reply.send(forgetting.await) });
+                }
+                None => {
+                    let problem = "the settings are being read again: ask once more".to_owned();
+                    let _ = reply.send(Forgotten::Not { problem });
+                }
+            },
             Request::Reload(reply) => self.begin_reload(Some(reply)),
         }
     }

@@ -171,6 +171,8 @@ impl<'a> Changes<'a> {
                 ),
                 None => self.execute("DELETE FROM held_targets WHERE target = ?1", [target.as_str()]),
             },
+            Change::ProfileForgotten { identity } => self.forget_profile(identity),
+            Change::TargetForgotten { target } => self.forget_target(target.as_str()),
             Change::FileKept { file, bytes } => {
                 let file = file.holding(bytes);
                 self.keep_body(&file.digest, bytes)?;
@@ -268,7 +270,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Removes what the profile has part in, up to and with the row `last`.
-    fn lift(&mut self, identity: &Identity, last: i64) -> rusqlite::Result<()> {
+    pub(super) fn lift(&mut self, identity: &Identity, last: i64) -> rusqlite::Result<()> {
         let select =
             "SELECT quarantine FROM quarantine_profiles WHERE identity = ?1 AND quarantine <= ?2";
         let ids: Vec<i64> = self.collect(select, (&identity.0, last), |row| row.get(0))?;

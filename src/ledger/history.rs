@@ -102,6 +102,47 @@ impl Changes<'_> {
         self.trim(bytes)
     }
 
+    pub(super) fn forget_profile(&mut self, identity: &Identity) -> rusqlite::Result<()> {
+        self.lift(identity, i64::MAX)?;
+        for select in [
+            "SELECT digest FROM received WHERE identity = ?1",
+            "SELECT digest FROM accepted WHERE identity = ?1",
+            "SELECT digest FROM history WHERE identity = ?1",
+            "SELECT digest FROM held_profiles WHERE identity = ?1",
+        ] {
+            self.losing(select, identity, None)?;
+        }
+        for delete in [
+            "DELETE FROM sessions WHERE identity = ?1",
+            "DELETE FROM polls WHERE identity = ?1",
+            "DELETE FROM received WHERE identity = ?1",
+            "DELETE FROM accepted WHERE identity = ?1",
+            "DELETE FROM refusals WHERE identity = ?1",
+            "DELETE FROM history WHERE identity = ?1",
+            "DELETE FROM held_profiles WHERE identity = ?1",
+        ] {
+            self.execute(delete, [&identity.0])?;
+        }
+        *self.history_bytes = None;
+        Ok(())
+    }
+
+    pub(super) fn forget_target(&mut self, target: &str) -> rusqlite::Result<()> {
+        let select = "SELECT digest FROM found_files WHERE target = ?1";
+        let digests: Vec<Digest> = self.collect(select, [target], |row| text(row, 0))?;
+        self.unnamed.extend(digests);
+        for delete in [
+            "DELETE FROM found_files WHERE target = ?1",
+            "DELETE FROM installed WHERE target = ?1",
+            "DELETE FROM acknowledged WHERE target = ?1",
+            "DELETE FROM held_targets WHERE target = ?1",
+        ] {
+            self.execute(delete, [target])?;
+        }
+        *self.history_bytes = None;
+        Ok(())
+    }
+
     /// Drops the oldest of history when it holds too many bytes.
     fn trim(&mut self, bytes: u64) -> rusqlite::Result<()> {
         if bytes <= self.limits.bytes {

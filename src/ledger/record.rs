@@ -270,6 +270,14 @@ pub enum Change {
         target: TargetPath,
         hold: Option<Hold>,
     },
+    /// Everything that is known of a profile which no settings name any more goes, its history among it.
+    ProfileForgotten {
+        identity: Identity,
+    },
+    /// Everything that is known of a path which no settings name any more goes, files kept in history among it.
+    TargetForgotten {
+        target: TargetPath,
+    },
     /// Bytes that go to history.
     FileKept {
         file: FoundFile,

@@ -107,6 +107,28 @@ impl State {
             Change::TargetHeld { target, hold } => {
                 put(&mut self.held_targets, target, hold.as_ref());
             }
+            Change::ProfileForgotten { identity } => {
+                self.sessions.remove(identity);
+                self.polls.remove(identity);
+                self.received.remove(identity);
+                self.accepted.remove(identity);
+                self.refusals.remove(identity);
+                self.history.remove(identity);
+                self.held_profiles.remove(identity);
+                self.quarantine
+                    .retain(|one| !one.profiles.contains_key(identity));
+                self.history_bytes = self.count_history_bytes();
+            }
+            Change::TargetForgotten { target } => {
+                self.installed.remove(target);
+                self.held_targets.remove(target);
+                self.found_files.retain(|file| file.target != *target);
+                self.acknowledged.retain(|_, targets| {
+                    targets.remove(target);
+                    !targets.is_empty()
+                });
+                self.history_bytes = self.count_history_bytes();
+            }
             Change::FileKept { file, bytes } => self.keep(file.holding(bytes), limits),
         }
     }

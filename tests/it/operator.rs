@@ -381,3 +381,43 @@ fn a_version_that_todays_schema_refuses_needs_force() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":1}");
 }
+
+#[test]
+fn forget_drops_what_the_settings_name_no_more_and_nothing_else() {
+    let world = World::new();
+    deploy(&world, 1);
+    world.deploy("shop/prod/old.json", "{}");
+    let server = Server::start(&world);
+    let both = LINES
+        .replace("targets:", "  old:\ntargets:")
+        .replace("services:", "  /etc/app/old.json: {from: old}\nservices:");
+    world.settings(&server, &both);
+    fs::write(world.target("/etc/app/old.json"), "by hand").unwrap();
+    let _daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    world.deploy("shop/prod/old.json", "{\"v\":2}");
+    world.wait_for_target("/etc/app/old.json", "{\"v\":2}");
+    world.wait_for_status("/state", &json!("healthy"));
+    for name in ["old", "/etc/app/old.json", "limits"] {
+        let (code, said) = ask(&world, &["forget", name]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("is in the settings"), "{said}");
+    }
+    world.settings(&server, LINES);
+    assert_eq!(ask(&world, &["reload"]).0, 0);
+    assert_eq!(ask(&world, &["forget", "/etc/app/old.json"]).0, 0);
+    let (code, said) = ask(&world, &["forget", "shop/prod/old"]);
+    assert_eq!(code, 0, "{said}");
+    for name in ["old", "shop/prod/old", "/etc/app/old.json", "never"] {
+        assert_eq!(ask(&world, &["forget", name]).0, 66, "{name}");
+    }
+    assert_eq!(text(&world, "/etc/app/old.json").unwrap(), "{\"v\":2}");
+
+    world.settings(&server, &both);
+    assert_eq!(ask(&world, &["reload"]).0, 0);
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(history(&world, "old").len(), 1, "it begins anew");
+    let (_, said) = ask(&world, &["history", "/etc/app/old.json"]);
+    assert_eq!(said, "");
+    assert_eq!(history(&world, "limits").len(), 1);
+}

@@ -201,6 +201,8 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
         1 => prop_oneof![0u64..3, Just(u64::MAX)].prop_map(|id| Change::IntentClosed { id }),
         5 => any_quarantine().prop_map(Change::Quarantined),
         1 => any_identity().prop_map(|identity| Change::QuarantineLifted { identity }),
+        1 => any_identity().prop_map(|identity| Change::ProfileForgotten { identity }),
+        1 => any_target().prop_map(|target| Change::TargetForgotten { target }),
         1 => (any_identity(), of(held))
             .prop_map(|(identity, held)| Change::ProfileHeld { identity, held }),
         1 => (any_target(), of(hold()))
