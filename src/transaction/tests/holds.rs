@@ -112,21 +112,25 @@ fn a_hold_of_a_path_takes_the_way_back_of_a_service_that_has_not_answered() {
 
 #[test]
 fn a_hold_with_a_time_ends_by_itself_also_when_the_clock_is_set_back() {
-    let mut world = world();
-    let seconds = Some(7_200);
-    assert_eq!(
-        order(&mut world, Order::Hold { what: p(), seconds }),
-        Ok(())
-    );
-    world.deliver("p", "three");
-    assert_eq!(world.reads("/t"), "two");
-    world.now.wall -= jiff::SignedDuration::from_hours(50);
-    let before = world.now.steady;
-    assert!(world.wait());
-    let waited = world.now.steady.saturating_sub(before).as_secs();
-    assert!((7_100..=7_200).contains(&waited), "{waited}");
-    assert_eq!(world.reads("/t"), "three");
-    assert!(world.ledger.held_profiles.is_empty());
+    for restarts in [false, true] {
+        let mut world = world();
+        let seconds = Some(7_200);
+        let hold = Order::Hold { what: p(), seconds };
+        assert_eq!(order(&mut world, hold), Ok(()));
+        world.deliver("p", "three");
+        assert_eq!(world.reads("/t"), "two");
+        world.now.wall -= jiff::SignedDuration::from_hours(50);
+        if restarts {
+            world.restart();
+            world.run();
+        }
+        let before = world.now.steady;
+        assert!(world.wait());
+        let waited = world.now.steady.saturating_sub(before).as_secs();
+        assert!((7_100..=7_200).contains(&waited), "{waited}");
+        assert_eq!(world.reads("/t"), "three");
+        assert!(world.ledger.held_profiles.is_empty());
+    }
 }
 
 #[test]
