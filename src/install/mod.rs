@@ -300,9 +300,9 @@ impl Installer {
             .join(staged)
     }
 
-    /// Where the target's path leads, links on the way not resolved.
+    /// Where the target's file lies now: a link at its path that is followed leads elsewhere, other links are not resolved.
     pub fn place(&self, target: &TargetPath) -> PathBuf {
-        rooted(self.root(), target.as_str())
+        rooted(self.root(), self.lies_now(target).as_str())
     }
 
     /// A fresh random name for a kept file.
@@ -398,7 +398,7 @@ impl Installer {
     }
 
     /// Where the target lies at this moment, or would if its links could be followed.
-    fn lies_now(&self, target: &TargetPath) -> TargetPath {
+    pub fn lies_now(&self, target: &TargetPath) -> TargetPath {
         self.site(target)
             .map_or_else(|_| target.clone(), |site| site.lies(target).clone())
     }

@@ -267,6 +267,28 @@ fn a_link_above_the_target_that_leads_elsewhere_from_now_on_is_followed() {
 }
 
 #[test]
+fn a_file_behind_a_link_that_is_followed_is_watched_where_it_lies() {
+    let (world, _server, _daemon) = installed(", symlink: follow");
+    let file = world.target(FILE);
+    for name in ["one", "two"] {
+        let elsewhere = world.target(&format!("/srv/{name}.json"));
+        fs::create_dir_all(elsewhere.parent().unwrap()).unwrap();
+        fs::write(&elsewhere, "{}").unwrap();
+        let link = file.with_extension("link");
+        symlink(format!("/srv/{name}.json"), &link).unwrap();
+        fs::rename(link, &file).unwrap();
+        wait_for("written behind the link", || {
+            (fs::read_to_string(&elsewhere).ok()? == "{\"n\": 1}").then_some(())
+        });
+        world.wait_for_status("/state", &json!("healthy"));
+        fs::write(&elsewhere, "by hand").unwrap();
+        wait_for("put back behind the link", || {
+            (fs::read_to_string(&elsewhere).ok()? == "{\"n\": 1}").then_some(())
+        });
+    }
+}
+
+#[test]
 fn an_edit_during_a_transaction_is_judged_when_it_has_ended() {
     let world = World::new();
     world.deploy("shop/prod/limits.json", "{\"n\": 1}");

@@ -74,6 +74,8 @@ struct Due {
 struct Look {
     path: TargetPath,
     stamp: Option<Stamp>,
+    /// Where a link at its path leads, if it is one that is followed.
+    elsewhere: Option<TargetPath>,
     seen: Seen,
 }
 
@@ -107,6 +109,7 @@ pub struct DriftWatch {
     due: BTreeMap<TargetPath, Due>,
     looks: Vec<Look>,
     stamps: BTreeMap<TargetPath, Option<Stamp>>,
+    elsewhere: BTreeMap<TargetPath, TargetPath>,
     /// Stamps are to be compared, and when they were last.
     compare: bool,
     compared: Duration,
@@ -145,6 +148,7 @@ impl DriftWatch {
             due: BTreeMap::new(),
             looks: Vec::new(),
             stamps: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             compare: false,
             compared: now,
             handed: BTreeMap::new(),
@@ -324,12 +328,19 @@ impl DriftWatch {
     ) -> (BTreeSet<TargetPath>, BTreeSet<TargetPath>) {
         let looked = self.looks.len();
         let (mut drifted, mut news) = (BTreeSet::new(), BTreeSet::new());
-        for Look { path, stamp, seen } in std::mem::take(&mut self.looks) {
+        for look in std::mem::take(&mut self.looks) {
+            let (path, stamp, seen) = (look.path, look.stamp, look.seen);
             if open {
                 self.suspect_at(path, now, now);
                 continue;
             }
             self.stamps.insert(path.clone(), stamp);
+            if self.elsewhere.get(&path) != look.elsewhere.as_ref() {
+                self.disarmed = true;
+                self.elsewhere.remove(&path);
+                let leads = look.elsewhere.map(|place| (path.clone(), place));
+                self.elsewhere.extend(leads);
+            }
             let row = installed.get(&path);
             if row.is_some_and(|row| seen.is(row)) {
                 self.handed.remove(&path);
@@ -383,7 +394,13 @@ impl Look {
             Ok(found) => Seen::Found(found),
             Err(error) => Seen::Failed(one_line(&error)),
         };
-        Look { path, stamp, seen }
+        let lies = installer.lies_now(&path);
+        Look {
+            elsewhere: (lies != path).then_some(lies),
+            path,
+            stamp,
+            seen,
+        }
     }
 }
 

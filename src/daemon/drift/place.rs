@@ -24,14 +24,28 @@ pub(super) fn places(installer: &Installer, targets: &BTreeSet<TargetPath>) -> P
         let place = places.entry(way.end.clone()).or_default();
         let name = OsString::from(path.file_name());
         place.names.entry(name).or_default().insert(path.clone());
-        for (directory, name) in &way.links {
-            let place = places.entry(directory.clone()).or_default();
-            place.links.insert(name.clone());
-            let about = place.names.entry(name.clone()).or_default();
-            about.insert(path.clone());
+        add_links(&mut places, path, &way.links);
+        if installer.lies_now(path) != *path {
+            // A link at the target's own path that is followed.
+            let way = walk(installer.root(), path.as_str());
+            if let (Some(directory), Some(name)) = (way.end.parent(), way.end.file_name()) {
+                let place = places.entry(directory.to_owned()).or_default();
+                let about = place.names.entry(name.to_owned()).or_default();
+                about.insert(path.clone());
+            }
+            add_links(&mut places, path, &way.links);
         }
     }
     places
+}
+
+fn add_links(places: &mut Places, path: &TargetPath, links: &[(PathBuf, OsString)]) {
+    for (directory, name) in links {
+        let place = places.entry(directory.clone()).or_default();
+        place.links.insert(name.clone());
+        let about = place.names.entry(name.clone()).or_default();
+        about.insert(path.clone());
+    }
 }
 
 /// The way to a directory.
