@@ -392,3 +392,24 @@ fn a_command_that_floods_its_output_is_waited_for_and_does_not_fill_the_log() {
     let lines = world.log().matches("line=flood").count();
     assert_eq!(lines, 200);
 }
+
+#[test]
+fn what_stop_timeout_cuts_short_is_left_to_the_next_start() {
+    let world = World::new();
+    world.deploy("shop/prod/limits.json", "{}");
+    let server = Server::start(&world);
+    let lines = "stop_timeout: 500ms\nprofiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: {shell: \"echo told >> told; test -e quick || exec sleep 600\"}}\n";
+    world.settings(&server, lines);
+    let daemon = world.run();
+    wait_for("the command runs", || world.read("told"));
+    assert_eq!(daemon.stop(), Some(0));
+    let log = world.log();
+    assert!(log.contains("left to recovery"), "{log}");
+    assert!(!log.contains("ended unexpectedly"), "{log}");
+    assert!(!log.contains("going back"), "{log}");
+    world.wait_for_target("/etc/app/limits.json", "{}");
+    world.write("quick", "");
+    let _daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(world.read("told").unwrap(), "told\ntold\n");
+}

@@ -95,7 +95,11 @@ async fn keep(
     loop {
         let queue = Queue::new(machine, hands.clone(), shared.clone());
         let running = tokio::spawn(Box::pin(queue.run(Arc::clone(&inbox).lock_owned().await)));
-        let Err(error) = running.await else { return };
+        let error = match running.await {
+            Ok(()) => return,
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => error,
+        };
         let component = loop {
             tracing::error!(reason = %error, "a queue ended unexpectedly; it goes on in 10 s from what the ledger holds");
             tokio::time::sleep(AFTER_PANIC).await;
@@ -349,6 +353,8 @@ async fn ended(step: &mut Option<JoinHandle<Option<Event>>>) -> Option<Event> {
         None => std::future::pending().await,
         Some(task) => match task.await {
             Ok(event) => event,
+            // Only the end of the whole program cancels: what is under way is left to recovery, not turned back.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
             Err(error) => Some(Event::Broke(error.to_string())),
         },
     }

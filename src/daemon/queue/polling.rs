@@ -107,6 +107,8 @@ impl Queue {
                 self.polled.remove(&id);
                 self.answered(answer);
             }
+            // The whole program ends.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => {
                 if let Some(identity) = self.polled.remove(&error.id()) {
                     self.poll_broke(&identity, &error.to_string());
@@ -147,7 +149,8 @@ impl Queue {
                 slot.fault = Some((fault.kind, fault.message, since));
             }
             Some(Polled::Unchanged | Polled::Received { .. }) => {
-                if slot.fault.take().is_some() {
+                let mended = slot.fault.take().is_some();
+                if mended {
                     self.shared.news.notify_one();
                     report::reached(&slot.names);
                 }
