@@ -37,6 +37,7 @@ fn target(from: &[&str], render: Render) -> Target {
         in_place: false,
         symlink: Default::default(),
         unsafe_path: false,
+        parents: None,
         validate_command: None,
         notify: Vec::new(),
         on_drift: OnDrift::Restore,

@@ -17,7 +17,7 @@ pub enum InstallError {
         source: Arc<io::Error>,
     },
     #[error(
-        "cannot open `{}`, the directory of `{}`; create it, or correct the target's path",
+        "cannot open `{}`, the directory of `{}`; create it, declare `parents: {{}}` to have it made, or correct the target's path",
         directory.display(),
         path.display()
     )]

@@ -11,6 +11,7 @@ mod file;
 mod group;
 mod in_place;
 mod link;
+mod parents;
 mod principal;
 mod site;
 mod staging;
@@ -34,7 +35,7 @@ use self::directory::{Directory, OWN, rooted, split};
 use self::file::Regular;
 use self::site::Spot;
 use crate::protocol::Digest;
-use crate::settings::{Principal, Settings, Symlink, Target, TargetPath};
+use crate::settings::{Parents, Principal, Settings, Symlink, Target, TargetPath};
 
 /// Owner, group and permission bits of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,7 +166,11 @@ impl Installer {
             },
             leads_to: match declared.symlink {
                 Symlink::Refuse => None,
-                Symlink::Follow => link::follow(self.root(), target, declared.unsafe_path)?,
+                Symlink::Follow => match link::follow(self.root(), target, declared.unsafe_path) {
+                    // No directory, no link in it.
+                    Err(error) if self.makes_the_directory(target, &error) => None,
+                    end => end?,
+                },
             },
             unsafe_path: declared.unsafe_path,
         })
@@ -197,9 +202,11 @@ impl Installer {
 
     /// [`Installer::look`] where the site says that the target lies.
     pub fn look_at(&self, target: &TargetPath, site: &Site) -> Result<Found, InstallError> {
-        match self.open(target, site)? {
-            None => Ok(Found::Absent),
-            Some(file) => Ok(Found::File {
+        match self.open(target, site) {
+            Err(error) if self.makes_the_directory(target, &error) => Ok(Found::Absent),
+            Err(error) => Err(error),
+            Ok(None) => Ok(Found::Absent),
+            Ok(Some(file)) => Ok(Found::File {
                 digest: file.digest()?,
                 metadata: file.metadata(),
             }),
@@ -254,7 +261,8 @@ impl Installer {
     }
 
     /// Writes and syncs a new file in `.appconfigd/`; its name. ACL, `user.*` attributes and SELinux label are those of the file that
-    /// is there. May be called from several threads at once, also for one directory.
+    /// is there. Missing directories are made where the settings say so, and stay. May be called from several threads at once, also for
+    /// one directory.
     pub fn stage_at(
         &self,
         target: &TargetPath,
@@ -264,6 +272,9 @@ impl Installer {
     ) -> Result<String, InstallError> {
         let spot = site.spot(target);
         let (_, name) = split(spot.path);
+        if let Some(parents) = self.parents(target) {
+            parents::make(self.root(), spot, parents)?;
+        }
         staging::stage(
             &Directory::open(self.root(), spot)?,
             name,
@@ -395,6 +406,15 @@ impl Installer {
         let spot = site.spot(target);
         let (_, name) = split(spot.path);
         Regular::open(&Directory::open(self.root(), spot)?, name)
+    }
+
+    fn parents(&self, target: &TargetPath) -> Option<&Parents> {
+        self.targets.get(target)?.parents.as_ref()
+    }
+
+    fn makes_the_directory(&self, target: &TargetPath, error: &InstallError) -> bool {
+        let is_missing = matches!(error, InstallError::NoDirectory { .. });
+        is_missing && error.is(rustix::io::Errno::NOENT) && self.parents(target).is_some()
     }
 
     /// Where the target lies at this moment, or would if its links could be followed.

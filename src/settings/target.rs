@@ -10,7 +10,7 @@ use super::path::{Directories, NamedKind, NamedPath, target_path};
 use super::service::{mentions, service};
 use super::suggestion;
 use super::valid::{
-    Format, Profile, ProfileName, Render, Service, ServiceName, Target, TargetPath,
+    Format, Parents, Profile, ProfileName, Render, Service, ServiceName, Target, TargetPath,
 };
 use super::written::{self, Notify};
 
@@ -118,6 +118,11 @@ impl<'a> TargetReader<'a> {
             in_place: written.in_place.value().copied().unwrap_or(false),
             symlink: written.symlink.value().copied().unwrap_or_default(),
             unsafe_path: written.unsafe_path.value().copied().unwrap_or(false),
+            parents: written.parents.value().map(|parents| Parents {
+                owner: parents.owner.value().cloned(),
+                group: parents.group.value().cloned(),
+                mode: parents.mode.value().map(|mode| mode.0),
+            }),
             validate_command: written.validate_command.value().cloned(),
             notify: notify?,
             on_drift: written.on_drift.value().copied().unwrap_or_default(),

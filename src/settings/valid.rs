@@ -137,6 +137,8 @@ pub struct Target {
     pub symlink: Symlink,
     /// Unprivileged owners of directories on the way are trusted.
     pub unsafe_path: bool,
+    /// How missing directories on the way are made; `None`: they are not.
+    pub parents: Option<Parents>,
     /// Runs on the staged file before the swap; `{staged}` in its argv is the staged file's path.
     pub validate_command: Option<Command>,
     /// In the order written.
@@ -144,6 +146,15 @@ pub struct Target {
     pub on_drift: OnDrift,
     /// Of any of its profiles.
     pub sensitive: bool,
+}
+
+/// Owner and mode of directories that are made: without a word our own ids and 0755.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parents {
+    pub owner: Option<Principal>,
+    pub group: Option<Principal>,
+    /// Permission bits, at most 0o7777.
+    pub mode: Option<u32>,
 }
 
 /// What is done about a symbolic link at a target's path.

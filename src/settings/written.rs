@@ -73,10 +73,13 @@ written!(Target, "a target" {
     in_place: bool,
     symlink: valid::Symlink,
     unsafe_path: bool,
+    parents: Parents,
     validate_command: valid::Command,
     notify: Notified,
     on_drift: OnDrift,
 });
+
+written!(Parents, "`parents`" { owner: Principal, group: Principal, mode: Mode });
 
 written!(Service, "a service" {
     check: valid::Command,

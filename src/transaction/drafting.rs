@@ -221,8 +221,7 @@ impl Machine {
         for (change, result) in draft.plan.changes.iter().zip(results) {
             match result {
                 Ok(names) => {
-                    let lies = change.site.lies(&change.target).clone();
-                    discards.push((lies, names.staged.clone()));
+                    discards.push((change.lies().clone(), names.staged.clone()));
                     draft.names.push(names);
                 }
                 Err(reason) => {

@@ -440,12 +440,7 @@ impl Machine {
 pub(super) fn discard(draft: &Draft) -> Vec<Action> {
     let staged = draft.plan.changes.iter().zip(&draft.names);
     let staged: Vec<_> = staged
-        .map(|(change, names)| {
-            (
-                change.site.lies(&change.target).clone(),
-                names.staged.clone(),
-            )
-        })
+        .map(|(change, names)| (change.lies().clone(), names.staged.clone()))
         .collect();
     match staged.is_empty() {
         true => Vec::new(),

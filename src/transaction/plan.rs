@@ -75,6 +75,13 @@ pub struct FileChange {
     pub foreign: Option<Foreign>,
 }
 
+impl FileChange {
+    /// Where the target's file lies.
+    pub fn lies(&self) -> &TargetPath {
+        self.site.lies(&self.target)
+    }
+}
+
 impl fmt::Debug for FileChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileChange")

@@ -256,3 +256,48 @@ fn as_root_a_way_through_somebody_elses_directory_is_refused_until_it_is_declare
     assert_eq!(code(&owned), 0, "{}", text(&owned));
     assert_eq!(metadata(&world.target(FILE)).2, 0o600);
 }
+
+#[test]
+fn directories_are_made_where_the_target_asks_for_them_with_owner_and_mode() {
+    let owner = match geteuid().is_root() {
+        true => "owner: 12345, group: 54321, ",
+        false => "",
+    };
+    let (world, server) = world("mode: 0644", "true");
+    deploy(&world, "one");
+    fs::remove_dir_all(world.target("/etc")).unwrap();
+    let refused = once(&world, &server);
+    assert_ne!(code(&refused), 0, "{}", text(&refused));
+    assert!(
+        text(&refused).contains("`parents: {}`"),
+        "{}",
+        text(&refused)
+    );
+    assert!(!world.target("/etc").exists());
+    let head = world.read("appconfigd.yaml").unwrap();
+    let parents = format!("parents: {{{owner}mode: 0750}}");
+    world.write("appconfigd.yaml", &head.replace("mode: 0644", &parents));
+    let planned = world.output(&["plan"]);
+    assert!(
+        text(&planned).contains("would be made"),
+        "{}",
+        text(&planned)
+    );
+    assert!(!world.target("/etc").exists(), "a plan makes nothing");
+    let made = once(&world, &server);
+    assert_eq!(code(&made), 0, "{}", text(&made));
+    assert_eq!(fs::read_to_string(world.target(FILE)).unwrap(), "one");
+    for folder in ["/etc", "/etc/app"] {
+        let (uid, gid, mode) = metadata(&world.target(folder));
+        assert_eq!(mode, 0o750);
+        if geteuid().is_root() {
+            assert_eq!((uid, gid), (12_345, 54_321));
+        }
+        nothing_left(&world, folder);
+    }
+    // A lost tmpfs: everything comes back.
+    fs::remove_dir_all(world.target("/etc")).unwrap();
+    let again = world.output(&["once"]);
+    assert_eq!(code(&again), 0, "{}", text(&again));
+    assert_eq!(fs::read_to_string(world.target(FILE)).unwrap(), "one");
+}

@@ -1,6 +1,7 @@
 //! `check --host`: do the users, groups, directories and units that the settings mean exist on this host?
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,7 +41,12 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
 }
 
 fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
-    if let Some(Principal::Name(name)) = &target.owner {
+    let parents = target.parents.as_ref();
+    let of_parents = parents.and_then(|parents| parents.owner.as_ref());
+    for owner in [target.owner.as_ref(), of_parents].into_iter().flatten() {
+        let Principal::Name(name) = owner else {
+            continue;
+        };
         match User::from_name(name) {
             Ok(Some(_)) => {}
             Ok(None) => report(
@@ -53,7 +59,11 @@ fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
             ),
         }
     }
-    if let Some(Principal::Name(name)) = &target.group {
+    let of_parents = parents.and_then(|parents| parents.group.as_ref());
+    for group in [target.group.as_ref(), of_parents].into_iter().flatten() {
+        let Principal::Name(name) = group else {
+            continue;
+        };
         match Group::from_name(name) {
             Ok(Some(_)) => {}
             Ok(None) => report(
@@ -80,11 +90,12 @@ fn surroundings(target: &Target, path: &Path, report: &mut impl FnMut(String, &s
             );
             return;
         }
+        Err(error) if error.kind() == ErrorKind::NotFound && target.parents.is_some() => return,
         Err(error) => {
             let shown = directory.display();
             report(
                 format!("cannot find the directory `{shown}`: {error}"),
-                "create it, or correct the path",
+                "create it, declare `parents: {}` to have it made, or correct the path",
             );
             return;
         }

@@ -7,6 +7,7 @@ mod in_place;
 mod killed;
 mod link;
 mod other_process;
+mod parents;
 mod race;
 mod stage;
 mod walk;

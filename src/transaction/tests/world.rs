@@ -57,6 +57,7 @@ pub fn target(path: &str, from: &[&str], notify: &[&str]) -> Target {
         in_place: false,
         symlink: Default::default(),
         unsafe_path: false,
+        parents: None,
         validate_command: None,
         notify: notify.iter().map(|name| (*name).into()).collect(),
         on_drift: crate::settings::OnDrift::Restore,

@@ -1,0 +1,107 @@
+//! Directories on the way to a target, made where the settings ask for them.
+
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::{Directory, Own};
+use super::error::InstallError;
+use super::file;
+use super::site::Spot;
+use super::staging::random_name;
+use super::{Found, Metadata, Wanted, attributes, principal};
+use crate::settings::Parents;
+
+const MODE: u32 = 0o755;
+
+/// Makes the directories of the target that are missing, each synced with the directory that it lies in. What is there is left as it is.
+pub(super) fn make(
+    root: Option<&Path>,
+    spot: Spot<'_>,
+    parents: &Parents,
+) -> Result<(), InstallError> {
+    match Directory::open(root, spot) {
+        Err(error) if error.is(Errno::NOENT) => {}
+        Ok(_) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let path = spot.path.as_str();
+    let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+    for pair in slashes.windows(2) {
+        let &[before, after] = pair else { continue };
+        let (Some(parent), Some(name)) = (path.get(..before), path.get(before + 1..after)) else {
+            continue;
+        };
+        let parent = if parent.is_empty() { "/" } else { parent };
+        let directory = Directory::open_at(root, parent, name, spot.unsafe_path)?;
+        let lies = directory.path_of(name);
+        if file::stat(directory.fd(), name, &lies)?.is_some() {
+            continue;
+        }
+        let wanted = Wanted {
+            owner: parents.owner.clone(),
+            group: parents.group.clone(),
+            mode: Some(parents.mode.unwrap_or(MODE)),
+            sensitive: false,
+        };
+        let metadata = principal::metadata(&lies, &wanted, &Found::Absent)?;
+        let made = make_one(&directory, name, &metadata);
+        directory.tidy();
+        made?;
+    }
+    Ok(())
+}
+
+/// Under another name until it has its owner and mode: after a crash nobody would give them to a directory that is there.
+fn make_one(directory: &Directory, name: &str, metadata: &Metadata) -> Result<(), InstallError> {
+    let lies = directory.path_of(name);
+    let unready = random_name("dir");
+    let (own, ()) = directory.in_own(|own| {
+        match rustix::fs::mkdirat(own.fd(), &unready, Mode::from_raw_mode(0o700)) {
+            Ok(()) => Ok(Some(())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(InstallError::at("make the directory", &lies)(errno)),
+        }
+    })?;
+    let done = dress_and_rename(directory, &own, &unready, name, metadata);
+    if done.is_err() {
+        let _ = rustix::fs::unlinkat(own.fd(), &unready, rustix::fs::AtFlags::REMOVEDIR);
+    }
+    done
+}
+
+fn dress_and_rename(
+    directory: &Directory,
+    own: &Own,
+    unready: &str,
+    name: &str,
+    metadata: &Metadata,
+) -> Result<(), InstallError> {
+    let lies = directory.path_of(name);
+    let failed = |errno: Errno| InstallError::at("make the directory", &lies)(errno);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = retry_on_intr(|| rustix::fs::openat(own.fd(), unready, flags, Mode::empty()))
+        .map_err(failed)?;
+    let made = std::fs::File::from(fd);
+    // The access ACL that it got from a default ACL would go beyond the mode that was declared.
+    attributes::clear_inherited(&made, &lies)?;
+    attributes::set_owner(&made, &lies, metadata)?;
+    attributes::set_mode(&made, &lies, metadata.mode)?;
+    attributes::confirm_mode(&made, &lies, metadata.mode)?;
+    rustix::fs::fsync(&made).map_err(failed)?;
+    let flags = RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(own.fd(), unready, directory.fd(), name, flags) {
+        Ok(()) => {}
+        // Somebody else has made it meanwhile.
+        Err(Errno::EXIST) => {
+            let _ = rustix::fs::unlinkat(own.fd(), unready, rustix::fs::AtFlags::REMOVEDIR);
+        }
+        // A file system that does not know the flag; an empty directory may be replaced.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::renameat(own.fd(), unready, directory.fd(), name).map_err(failed)?;
+        }
+        Err(errno) => return Err(failed(errno)),
+    }
+    directory.sync()
+}

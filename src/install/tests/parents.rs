@@ -1,0 +1,66 @@
+//! Directories that are made on request.
+
+use super::*;
+use crate::install::parents::make;
+use crate::install::site::Spot;
+use crate::settings::Parents;
+
+fn made(place: &Place, name: &str, parents: &Parents) -> Result<(), InstallError> {
+    let target = place.target(name);
+    let spot = Spot {
+        path: &target,
+        unsafe_path: false,
+    };
+    make(None, spot, parents)
+}
+
+#[test]
+fn what_is_missing_is_made_as_declared_and_what_is_there_is_left_alone() {
+    let place = Place::new();
+    fs::create_dir(place.path("there")).unwrap();
+    fs::set_permissions(place.path("there"), fs::Permissions::from_mode(0o701)).unwrap();
+    let (owner, group) = match is_root() {
+        true => (Some(Principal::Id(12_345)), Some(Principal::Id(54_321))),
+        false => (None, None),
+    };
+    let parents = Parents {
+        owner,
+        group,
+        mode: Some(0o2750),
+    };
+    for _ in 0..2 {
+        made(&place, "there/a/b/file", &parents).unwrap();
+    }
+    for name in ["there/a", "there/a/b"] {
+        let found = fs::metadata(place.path(name)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o7777, 0o2750);
+        if is_root() {
+            assert_eq!((found.uid(), found.gid()), (12_345, 54_321));
+        }
+    }
+    assert_eq!(mode(&place.path("there")), 0o701);
+    assert_eq!(names(&place.path("there")), ["a"]);
+    assert_eq!(names(&place.path("there/a")), ["b"]);
+    assert!(names(&place.path("there/a/b")).is_empty());
+}
+
+#[test]
+fn without_a_word_they_are_ours_and_others_may_look() {
+    let place = Place::new();
+    made(&place, "a/file", &Parents::default()).unwrap();
+    assert_eq!(mode(&place.path("a")), 0o755);
+}
+
+#[test]
+fn a_file_in_the_way_and_an_unknown_owner_are_errors_and_leave_nothing() {
+    let place = Place::new();
+    place.write("a", "x", 0o644);
+    assert!(made(&place, "a/b/file", &Parents::default()).is_err());
+    let parents = Parents {
+        owner: Some(Principal::Name("nobody-of-this-name".to_owned())),
+        ..Parents::default()
+    };
+    let error = made(&place, "d/file", &parents).unwrap_err();
+    assert!(matches!(error, InstallError::NoUser { .. }), "{error}");
+    assert_eq!(place.names(), ["a"]);
+}
