@@ -61,8 +61,8 @@ impl Directory {
         sync(parent)
     }
 
-    /// Takes the directory for this process, for as long as the file is open. Children do not inherit it.
-    pub(super) fn lock(&self) -> Result<File, LedgerError> {
+    /// Takes the directory for this process, until the lock is dropped. Children do not inherit it.
+    pub(super) fn lock(&self) -> Result<Lock, LedgerError> {
         let path = self.path.join("lock");
         let file = OpenOptions::new()
             .read(true)
@@ -82,12 +82,14 @@ impl Directory {
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path, error)),
         }
+        let lock = Lock(file);
         // Written before what is left of an older text goes, so that there is a number to read at any time.
         let text = format!("{}\n", std::process::id());
+        let file = &lock.0;
         file.write_all_at(text.as_bytes(), 0)
             .and_then(|()| file.set_len(text.len() as u64))
             .map_err(|error| LedgerError::io("write our process number to", &path, error))?;
-        Ok(file)
+        Ok(lock)
     }
 
     /// Remembers damage for the next start. It is only a help: where it fails, the error that was met is told anyway.
@@ -234,4 +236,14 @@ fn sync(directory: &Path) -> Result<(), LedgerError> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(|error| LedgerError::io("sync the directory", directory, error))
+}
+
+/// The directory is this process's for as long as this lives.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to closing the file: a child that has been forked and not yet begun its program shares it.
+        let _ = self.0.unlock();
+    }
 }

@@ -18,7 +18,6 @@ mod thread;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -33,7 +32,7 @@ pub use record::*;
 
 use crate::clock::Clock;
 use crate::protocol::Digest;
-use directory::Directory;
+use directory::{Directory, Lock};
 use limits::Limits;
 use store::Store;
 use thread::{Reply, Request};
@@ -115,7 +114,7 @@ impl Ledger {
                 directory,
                 requests: Some(requests),
                 thread: Some(thread),
-                lock,
+                _lock: lock,
             }),
         };
         Ok(Opened {
@@ -141,7 +140,7 @@ struct Shared {
     requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     /// Released after the thread has ended, a panic of it included.
-    lock: File,
+    _lock: Lock,
 }
 
 impl Drop for Shared {
@@ -151,8 +150,6 @@ impl Drop for Shared {
             // A panic of the thread was told by its hook, and to its callers as `Ended`.
             let _ = thread.join();
         }
-        // Not left to closing the file: a child that has been forked and not yet begun its program shares it.
-        let _ = self.lock.unlock();
     }
 }
 

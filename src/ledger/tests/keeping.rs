@@ -183,7 +183,7 @@ fn a_thread_that_has_ended_is_an_error_for_its_callers() {
             directory: place,
             requests: Some(requests),
             thread: None,
-            lock,
+            _lock: lock,
         }),
     };
     let thread = std::thread::spawn(move || {
