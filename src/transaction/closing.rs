@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::clock::Now;
 use crate::install::{Kept, Placement};
 use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
-use crate::protocol::Digest;
+use crate::protocol::{Digest, Identity};
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
@@ -90,13 +90,15 @@ impl Machine {
         } else {
             changes.push(Change::IntentClosed { id: open.intent.id });
         }
-        let superseded = self.superseded(&open);
-        let ids = superseded.iter().map(|old| old.id);
-        changes.extend(ids.map(|id| Change::IntentClosed { id }));
-        open.superseded = superseded
-            .into_iter()
-            .flat_map(|old| old.placements)
-            .collect();
+        for (old, rest) in self.superseded(&open) {
+            let stays = |one: &Placement| rest.placements.contains(one);
+            let gone = old.placements.iter().filter(|one| !stays(one));
+            open.superseded.extend(gone.cloned());
+            changes.push(match rest.placements.is_empty() {
+                true => Change::IntentClosed { id: old.id },
+                false => Change::Intent(rest),
+            });
+        }
         self.phase = Phase::Closing {
             open,
             changes: changes.clone(),
@@ -105,22 +107,44 @@ impl Machine {
         vec![Action::Commit(changes)]
     }
 
-    /// Standing transactions over whose files this one has put others. Not before it ends well: if it goes back, their
-    /// files are there again, and so must be their way back.
-    fn superseded(&self, open: &Open) -> Vec<Intent> {
-        // Its own files restored are no newer ones.
-        let newer = |placement: &Placement| {
-            let mut changes = open.plan.changes.iter();
-            changes.any(|change| {
-                change.target == placement.target && change.digest != placement.digest
-            })
-        };
+    /// Standing transactions over whose files this one has put others, each with what of it stands on: the files whose
+    /// profiles are still as it left them. Not before this one ends well: if it goes back, their files are there again,
+    /// and so must be their way back.
+    fn superseded(&self, open: &Open) -> Vec<(Intent, Intent)> {
         let intents = self.state.intents.values();
-        intents
-            .filter(|old| old.direction == Direction::Standing)
-            .filter(|old| old.placements.iter().any(newer))
-            .cloned()
+        let standing = intents.filter(|old| old.direction == Direction::Standing);
+        let both = standing.map(|old| (old.clone(), self.what_stands(old.clone(), open)));
+        both.filter(|(old, rest)| old.placements.len() != rest.placements.len())
             .collect()
+    }
+
+    fn what_stands(&self, mut old: Intent, open: &Open) -> Intent {
+        let accepts = &open.plan.accepts;
+        old.profiles.retain(|identity, version| {
+            let newer = accepts.get(identity);
+            newer.is_none_or(|newer| newer.digest == version.digest)
+        });
+        let as_it_was = |identity: &Identity| {
+            !accepts.contains_key(identity) || old.profiles.contains_key(identity)
+        };
+        old.placements.retain(|placement| {
+            let mut changes = open.plan.changes.iter();
+            // Its own files restored are no newer ones.
+            let newer = changes.any(|change| {
+                change.target == placement.target && change.digest != placement.digest
+            });
+            let feeders = self.component.feeders(&placement.target);
+            !newer && feeders.iter().all(as_it_was)
+        });
+        let stands = |path: &TargetPath| old.placements.iter().any(|one| one.target == *path);
+        old.before.installed.retain(|path, _| stands(path));
+        old.before
+            .accepted
+            .retain(|one, _| old.profiles.contains_key(one));
+        old.holds.retain(|one, _| old.profiles.contains_key(one));
+        let depends = |name: &ServiceName| self.component.dependencies(name).iter().any(stands);
+        old.services.retain(|name, _| depends(name));
+        old
     }
 
     /// The service knows of all that is installed, and of all that is gone.

@@ -81,6 +81,66 @@ fn a_transaction_over_other_files_that_tells_the_service_lets_the_standing_one_g
 }
 
 #[test]
+fn a_late_no_takes_back_the_files_that_no_newer_version_has_replaced() {
+    let mut world = World::new(
+        &["p", "q"],
+        vec![
+            target("/t", &["p"], &["web", "app"]),
+            target("/u", &["q"], &["app"]),
+        ],
+        vec![
+            service("web", OnFailure::Rollback),
+            service("app", OnFailure::Rollback),
+        ],
+    );
+    world.deliver("p", "one");
+    world.deliver("q", "one");
+    // One transaction over both, which stands for `web`; then a newer one over what only `app` reads.
+    world.says("web", Step::Notify, &[perhaps(), no()]);
+    world.receive_quietly("q", "two");
+    world.deliver("p", "two");
+    world.deliver("q", "three");
+    let rest = world.ledger.intents.values().next().unwrap();
+    assert_eq!(rest.direction, Direction::Standing);
+    let placed: Vec<_> = rest.placements.iter().map(|one| &one.target).collect();
+    assert_eq!(placed, [&path("/t")]);
+    world.settle();
+    assert_eq!(world.reads("/t"), "one");
+    assert_eq!(world.reads("/u"), "three");
+    assert!(world.machine.pending().is_empty());
+    assert_eq!(world.ledger.accepted[&id("p")].size, 3);
+    world.hold_promises();
+}
+
+#[test]
+fn a_newer_version_that_changes_one_of_two_files_takes_the_place_of_all_that_its_profile_made() {
+    let mut world = World::new(
+        &["p", "q"],
+        vec![
+            target("/t", &["p"], &["web"]),
+            target("/u", &["p", "q"], &["web"]),
+        ],
+        vec![service("web", OnFailure::Rollback)],
+    );
+    world.receive_quietly("q", r#"{"q": 1}"#);
+    world.deliver("p", r#"{"p": 1}"#);
+    world.says("web", Step::Notify, &vec![perhaps(); 2]);
+    world.deliver("p", r#"{"p": 2}"#);
+    // The bytes of `/u` stay the same: `q` says the same as `p` and wins.
+    world.deliver("q", r#"{"p": 2, "q": 1}"#);
+    let placed = |world: &World| -> Vec<String> {
+        let intents = world.ledger.intents.values();
+        let placed = intents.flat_map(|intent| intent.placements.clone());
+        placed.map(|one| one.target.to_string()).collect()
+    };
+    assert_eq!(placed(&world), ["/t", "/u"]);
+    world.says("web", Step::Notify, &[perhaps()]);
+    world.deliver("p", r#"{"p": 2 }"#);
+    assert_eq!(placed(&world), ["/t"]);
+    world.hold_promises();
+}
+
+#[test]
 fn a_service_that_left_the_settings_is_waited_for_no_more() {
     let mut world = small();
     world.says("web", Step::Notify, &[perhaps()]);
