@@ -81,22 +81,47 @@ pub async fn notify(signal: &Signal, recipient: Recipient<'_>, since: Since) -> 
 
 /// Whether the signal would end a process that has not said what is to happen on it.
 ///
-/// One that holds the signal back is looked at several times: only who holds it back all the time waits for it.
+/// It is looked at several times. Who holds the signal back is waiting for it only if it does so all the time; and who is
+/// on the way into sigwait(3) has the signal unblocked already, and is not yet seen to wait.
 async fn would_die(pid: i32, found: RunningProcess, signal: rustix::process::Signal) -> bool {
     let mut process = found;
-    for _ in 0..LOOKS {
-        match process.effect_of(signal) {
-            Effect::Borne => return false,
-            Effect::Deadly => return !RunningProcess::waits_for_signals(pid),
-            Effect::Held => sleep(BETWEEN_LOOKS).await,
+    let mut looks = Looks::default();
+    for look in 1.. {
+        let effect = process.effect_of(signal);
+        if let Some(dies) = looks.saw(effect, || RunningProcess::waits_for_signals(pid)) {
+            return dies;
         }
+        if look == LOOKS {
+            break;
+        }
+        sleep(BETWEEN_LOOKS).await;
         match RunningProcess::read(pid) {
             Some(again) => process = again,
             // Sending will tell that it is gone.
             None => return false,
         }
     }
-    process.effect_of(signal) == Effect::Deadly && !RunningProcess::waits_for_signals(pid)
+    looks.was_bare
+}
+
+/// What several looks at a process have shown.
+#[derive(Default)]
+struct Looks {
+    /// Once at least the signal would have ended it.
+    was_bare: bool,
+}
+
+impl Looks {
+    /// Whether it would end by the signal, as soon as that is sure.
+    fn saw(&mut self, effect: Effect, waits: impl FnOnce() -> bool) -> Option<bool> {
+        match effect {
+            Effect::Borne => return Some(false),
+            Effect::Deadly if waits() => return Some(false),
+            Effect::Deadly => self.was_bare = true,
+            Effect::Held => {}
+        }
+        None
+    }
 }
 
 impl Recipient<'_> {
@@ -181,6 +206,28 @@ mod tests {
             began,
             now,
         }
+    }
+
+    #[test]
+    fn a_process_is_safe_to_signal_once_it_is_seen_to_bear_or_await_the_signal_or_always_holds_it_back()
+     {
+        let dies = |seen: &[(Effect, bool)]| {
+            let mut looks = Looks::default();
+            let sure = seen
+                .iter()
+                .find_map(|&(effect, waits)| looks.saw(effect, || waits));
+            sure.unwrap_or(looks.was_bare)
+        };
+        let (bare, held) = ((Effect::Deadly, false), (Effect::Held, false));
+        let (awaited, borne) = ((Effect::Deadly, true), (Effect::Borne, false));
+        assert!(dies(&[bare; 5]));
+        assert!(!dies(&[held; 5]));
+        assert!(
+            !dies(&[bare, held, bare, awaited]),
+            "on its way into sigwait"
+        );
+        assert!(!dies(&[bare, borne]), "it has set its handler by now");
+        assert!(dies(&[held, bare, held]), "it only let no signal through");
     }
 
     #[test]
