@@ -45,8 +45,32 @@ impl Clock {
     }
 }
 
+/// The second that a time lies in, for screens. Rounded up it would show times that have not come yet.
+pub fn second_of(time: Timestamp) -> Timestamp {
+    let parts = time.as_nanosecond().rem_euclid(1_000_000_000);
+    Timestamp::from_nanosecond(time.as_nanosecond() - parts).unwrap_or(time)
+}
+
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_never_shows_a_time_that_has_not_come() {
+        for (time, second) in [
+            ("2026-11-23T07:27:57.999Z", "2026-11-23T07:27:57Z"),
+            ("2026-11-23T07:27:57Z", "2026-11-23T07:27:57Z"),
+            ("1969-12-31T23:59:58.5Z", "1969-12-31T23:59:58Z"),
+        ] {
+            let time: Timestamp = time.parse().unwrap();
+            assert_eq!(second_of(time).to_string(), second);
+        }
+        assert_eq!(second_of(Timestamp::MIN), Timestamp::MIN);
     }
 }

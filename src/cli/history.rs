@@ -4,6 +4,7 @@ use super::recorded::Recorded;
 use super::screen::{err, out};
 use super::start::runtime;
 use super::{Exit, Globals};
+use crate::clock::second_of;
 use crate::daemon::history::{History, Mark};
 use crate::settings::{ProfileName, TargetPath};
 
@@ -59,7 +60,7 @@ fn print(history: &History) {
             let marks = version.marks.iter().map(|mark| word(*mark));
             let marks: String = marks.map(|mark| format!(", {mark}")).collect();
             let (digest, size) = (version.digest.short(), version.size);
-            let since = seconds(version.since);
+            let since = second_of(version.since);
             out!("  {digest}{label} since {since}, {size} bytes{marks}");
         }
     }
@@ -71,7 +72,7 @@ fn print(history: &History) {
         out!("target {path}");
         for file in files {
             let (digest, size) = (file.digest.short(), file.size);
-            let at = seconds(file.at);
+            let at = second_of(file.at);
             out!("  {digest} found at {at}, {size} bytes: {}", file.reason);
         }
     }
@@ -85,9 +86,4 @@ fn word(mark: Mark) -> &'static str {
         Mark::Quarantined => "quarantined",
         Mark::Held => "held",
     }
-}
-
-/// Nobody reads nanoseconds.
-fn seconds(time: jiff::Timestamp) -> String {
-    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }

@@ -3,7 +3,7 @@
 use super::screen::{err, out};
 use super::start::{Place, refused, runtime, silent};
 use super::{Exit, Globals};
-use crate::clock::Clock;
+use crate::clock::{Clock, second_of};
 use crate::daemon::control::{Client, ControlError};
 use crate::daemon::status::{Health, Status, VersionStatus};
 use crate::daemon::{StartError, offline_source, offline_status};
@@ -85,7 +85,7 @@ pub fn print(status: &Status) {
                 "{} (process {}, since {})",
                 word(&status.state),
                 daemon.pid,
-                seconds(daemon.started_at)
+                second_of(daemon.started_at)
             );
         }
         None => out!(
@@ -112,7 +112,7 @@ pub fn print(status: &Status) {
             out!("  {reason}");
         }
         if let Some(next) = profile.next_poll {
-            out!("  next poll is due at {}", seconds(next));
+            out!("  next poll is due at {}", second_of(next));
         }
     }
     for (path, target) in &status.targets {
@@ -122,9 +122,9 @@ pub fn print(status: &Status) {
         }
     }
     for (name, service) in &status.services {
-        let since = service
-            .since
-            .map_or(String::new(), |since| format!(" since {}", seconds(since)));
+        let since = service.since.map_or(String::new(), |since| {
+            format!(" since {}", second_of(since))
+        });
         out!("service {name}: {}{since}", word(&service.state));
         if let Some(result) = service
             .last_result
@@ -147,12 +147,7 @@ fn version(version: &VersionStatus) -> String {
         .label
         .as_deref()
         .map_or(String::new(), |label| format!(" ({label})"));
-    format!("{digest}{label} since {}", seconds(version.since))
-}
-
-/// Nobody reads nanoseconds.
-fn seconds(time: jiff::Timestamp) -> String {
-    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
+    format!("{digest}{label} since {}", second_of(version.since))
 }
 
 /// The word that the JSON has, with spaces.

@@ -1,7 +1,6 @@
 //! What status says of holds.
 
-use jiff::Timestamp;
-
+use crate::clock::second_of;
 use crate::ledger::{HeldProfile, Hold};
 use crate::protocol::Identity;
 use crate::settings::TargetPath;
@@ -40,8 +39,7 @@ impl QueueView {
 
 /// `since …, until …`, to the second.
 fn span(hold: Hold) -> String {
-    let second = |time: Timestamp| time.round(jiff::Unit::Second).unwrap_or(time);
-    let until = hold.until.map(second);
+    let until = hold.until.map(second_of);
     let until = until.map_or(String::new(), |until| format!(", until {until}"));
-    format!("since {}{until}", second(hold.since))
+    format!("since {}{until}", second_of(hold.since))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::second_of;
 use crate::install::{Found, Installer};
 use crate::ledger::{ServiceCondition, State, Version};
 use crate::protocol::Identity;
@@ -183,7 +184,7 @@ impl QueueView {
         let found = found.filter(|file| file.target == *path);
         found.map(|file| {
             let (digest, size) = (file.digest, file.size);
-            let at = file.at.round(jiff::Unit::Second).unwrap_or(file.at);
+            let at = second_of(file.at);
             format!(
                 "a file that was not ours is kept in history: {digest}, {size} bytes, found at {at}"
             )

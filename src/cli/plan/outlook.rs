@@ -8,9 +8,10 @@ use nix::unistd::{AccessFlags, eaccess};
 
 use super::diff::unified;
 use super::newest::Newest;
-use super::wording::{differences, full, how, named, seconds};
+use super::wording::{differences, full, how, named};
 use crate::cli::globals::count;
 use crate::cli::screen::{err, out};
+use crate::clock::second_of;
 use crate::content::Content;
 use crate::install::{Found, Installer, Metadata};
 use crate::ledger::{Direction, Version};
@@ -185,7 +186,7 @@ impl Outlook {
             if !targets.any(|path| view.chosen.contains(path)) {
                 continue;
             }
-            let opened = seconds(intent.opened_at);
+            let opened = second_of(intent.opened_at);
             match &intent.direction {
                 Direction::Forward => self.open.push(format!(
                     "a transaction is open since {opened}: it would be finished first"
@@ -293,7 +294,11 @@ impl View<'_> {
                 format!("{}, fetched now and not kept", named(version))
             }
             (Some(version), _) | (None, Some(version)) => {
-                format!("{}, received at {}", named(version), seconds(version.since))
+                format!(
+                    "{}, received at {}",
+                    named(version),
+                    second_of(version.since)
+                )
             }
             (None, None) => "no configuration".to_owned(),
         }

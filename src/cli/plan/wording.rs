@@ -1,6 +1,5 @@
 //! Versions, notifications, owners and modes as a plan writes them.
 
-use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::install::Metadata;
@@ -60,9 +59,4 @@ fn group(metadata: Metadata) -> String {
     let found = Group::from_gid(Gid::from_raw(metadata.gid));
     let name = found.ok().flatten().map(|group| group.name);
     name.unwrap_or_else(|| metadata.gid.to_string())
-}
-
-/// Nobody reads nanoseconds.
-pub fn seconds(time: Timestamp) -> String {
-    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
