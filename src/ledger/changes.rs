@@ -219,7 +219,9 @@ impl<'a> Changes<'a> {
         )?;
         let before = intent.before.accepted.iter();
         let before = before.filter_map(|(identity, version)| Some((identity, version.as_ref()?)));
-        let holds = intent.holds.iter();
+        let held_before = intent.before.held.iter();
+        let held_before = held_before.filter_map(|(id, held)| Some((id, held.as_ref()?)));
+        let holds = intent.holds.iter().chain(held_before);
         let holds = holds.map(|(identity, held)| (identity, &held.version));
         for (identity, version) in intent.profiles.iter().chain(before).chain(holds) {
             // It is named again: recovery and going back may want these bytes when history has dropped them.

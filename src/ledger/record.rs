@@ -109,6 +109,9 @@ pub struct Intent {
 pub struct Before {
     pub accepted: BTreeMap<Identity, Option<Version>>,
     pub installed: BTreeMap<TargetPath, Option<Installed>>,
+    /// Of the profiles that the intent holds.
+    #[serde(default)]
+    pub held: BTreeMap<Identity, Option<HeldProfile>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,14 +110,14 @@ impl Machine {
         Some(waiting.unwrap_or_else(|| "all of its targets are held".to_owned()))
     }
 
-    /// The holds that this intent brought, taken back with it.
+    /// The holds that this intent brought, taken back with it: what was held before is held again.
     pub(super) fn unheld(&self, intent: &Intent) -> Vec<Change> {
         let brought = intent.holds.iter();
         let brought = brought.filter(|(id, held)| self.state.held_profiles.get(id) == Some(held));
         brought
             .map(|(identity, _)| Change::ProfileHeld {
                 identity: identity.clone(),
-                held: None,
+                held: intent.before.held.get(identity).cloned().flatten(),
             })
             .collect()
     }

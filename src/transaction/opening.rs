@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Now;
 use crate::install::{Kept, Placement};
 use crate::ledger::{Before, Change, Direction, FoundFile, Intent, IntentService};
-use crate::protocol::Digest;
+use crate::protocol::{Digest, Identity};
 use crate::service::Running;
 use crate::settings::{ServiceName, TargetPath};
 
@@ -88,7 +88,7 @@ impl Machine {
                     )
                 })
                 .collect(),
-            before: self.before(&plan, &placements, resumes.as_ref()),
+            before: self.before(&plan, &placements, holds.keys(), resumes.as_ref()),
             holds,
             placements,
         };
@@ -149,18 +149,27 @@ impl Machine {
     }
 
     /// The rows that going back restores; those of a transaction that is taken up again stay as they were.
-    fn before(&self, plan: &Plan, placements: &[Placement], resumes: Option<&Intent>) -> Before {
+    fn before<'a>(
+        &self,
+        plan: &Plan,
+        placements: &[Placement],
+        holds: impl Iterator<Item = &'a Identity>,
+        resumes: Option<&Intent>,
+    ) -> Before {
         let accepted = plan.accepts.keys();
         let accepted = accepted.map(|id| (id.clone(), self.state.accepted.get(id).cloned()));
         let targets = placements.iter().map(|placement| &placement.target);
         let installed = targets.map(|path| (path.clone(), self.state.installed.get(path).cloned()));
+        let held = holds.map(|id| (id.clone(), self.state.held_profiles.get(id).cloned()));
         let mut before = Before {
             accepted: accepted.collect(),
             installed: installed.collect(),
+            held: held.collect(),
         };
         if let Some(old) = resumes {
             before.accepted.extend(old.before.accepted.clone());
             before.installed.extend(old.before.installed.clone());
+            before.held.extend(old.before.held.clone());
         }
         before
     }

@@ -184,6 +184,22 @@ fn a_rollback_that_a_service_turns_down_late_is_held_no_more() {
 }
 
 #[test]
+fn a_rollback_that_a_service_turns_down_late_leaves_the_hold_that_was_there_before() {
+    let mut world = world();
+    assert_eq!(order(&mut world, hold(p())), Ok(()));
+    let before = world.ledger.held_profiles[&id("p")].clone();
+    world.says("web", Step::Notify, &[perhaps(), no()]);
+    assert_eq!(order(&mut world, rollback(false)), Ok(()));
+    assert_ne!(world.ledger.held_profiles[&id("p")], before);
+    world.restart();
+    world.settle();
+    assert_eq!(world.reads("/t"), "two");
+    assert_eq!(world.ledger.held_profiles[&id("p")], before);
+    world.deliver("p", "three");
+    assert_eq!(world.reads("/t"), "two", "it is held as before");
+}
+
+#[test]
 fn a_version_that_validation_refuses_today_needs_force() {
     let mut world = world();
     world.deliver("p", &"x".repeat(90));
