@@ -384,6 +384,12 @@ impl Installer {
                 }
             }
         }
+        for (target, site) in &sites {
+            let made = self.parents(target).is_some();
+            if made && let Err(error) = parents::sweep(self.root(), site.spot(target)) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "leftovers stay");
+            }
+        }
         sweep::sweep(self.root(), &sites, live);
     }
 

@@ -10,10 +10,14 @@ use super::error::InstallError;
 use super::file;
 use super::site::Spot;
 use super::staging::random_name;
+use super::sweep::names;
 use super::{Found, Metadata, Wanted, attributes, principal};
 use crate::settings::Parents;
 
 const MODE: u32 = 0o755;
+
+/// How the name of a directory begins that has not got its own yet.
+const UNREADY: &str = "dir-";
 
 /// Makes the directories of the target that are missing, each synced with the directory that it lies in. What is there is left as it is.
 pub(super) fn make(
@@ -53,10 +57,37 @@ pub(super) fn make(
     Ok(())
 }
 
+/// Removes what a crash has left of a directory that did not get its name yet. Never while one is being made.
+pub(super) fn sweep(root: Option<&Path>, spot: Spot<'_>) -> Result<(), InstallError> {
+    let path = spot.path.as_str();
+    let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+    for pair in slashes.windows(2) {
+        let &[before, after] = pair else { continue };
+        let (Some(parent), Some(name)) = (path.get(..before), path.get(before + 1..after)) else {
+            continue;
+        };
+        let parent = if parent.is_empty() { "/" } else { parent };
+        let directory = match Directory::open_at(root, parent, name, spot.unsafe_path) {
+            Err(error) if error.is(Errno::NOENT) => return Ok(()),
+            directory => directory?,
+        };
+        let Some(own) = directory.own()? else {
+            continue;
+        };
+        let unready = names(&own)?.into_iter();
+        for name in unready.filter(|name| name.starts_with(UNREADY)) {
+            // One with something in it is not what we left.
+            let _ = rustix::fs::unlinkat(own.fd(), &name, rustix::fs::AtFlags::REMOVEDIR);
+        }
+        directory.tidy();
+    }
+    Ok(())
+}
+
 /// Under another name until it has its owner and mode: after a crash nobody would give them to a directory that is there.
 fn make_one(directory: &Directory, name: &str, metadata: &Metadata) -> Result<(), InstallError> {
     let lies = directory.path_of(name);
-    let unready = random_name("dir");
+    let unready = random_name(UNREADY.trim_end_matches('-'));
     let (own, ()) = directory.in_own(|own| {
         match rustix::fs::mkdirat(own.fd(), &unready, Mode::from_raw_mode(0o700)) {
             Ok(()) => Ok(Some(())),

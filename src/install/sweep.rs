@@ -82,7 +82,7 @@ fn sweep_own(own: &Own, live: &BTreeSet<&str>) -> Result<(), InstallError> {
 }
 
 /// All names; one that is not UTF-8 is not ours.
-fn names(own: &Own) -> Result<Vec<String>, InstallError> {
+pub(super) fn names(own: &Own) -> Result<Vec<String>, InstallError> {
     let failed = |errno| InstallError::at("list", own.path_of(""))(errno);
     let mut names = Vec::new();
     for entry in Dir::read_from(own.fd()).map_err(failed)? {
