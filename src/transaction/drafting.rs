@@ -121,7 +121,7 @@ impl Machine {
 
     /// Goes on to staging, or straight to a commit when no file changes.
     fn stage(&mut self, mut draft: Draft, now: Now) -> Vec<Action> {
-        let mut actions = self.record_judgements(&mut draft, now);
+        self.record_judgements(&mut draft);
         if draft.plan.changes.is_empty() && draft.resumes.is_none() {
             let accepts = draft.plan.accepts.iter();
             draft
@@ -133,34 +133,23 @@ impl Machine {
             draft.recorded.extend(held(draft.holds()));
             let changes = std::mem::take(&mut draft.recorded);
             if changes.is_empty() {
-                actions.extend(self.done(None, now));
-                return actions;
+                return self.done(None, now);
             }
             self.phase = Phase::Recording(draft, changes.clone());
-            actions.push(Action::Commit(changes));
-            return actions;
+            return vec![Action::Commit(changes)];
         }
         let changes = draft.plan.changes.clone();
         self.phase = Phase::Staging(draft);
-        actions.push(Action::Stage(changes));
-        actions
+        vec![Action::Stage(changes)]
     }
 
     /// Refusals that came or went, and files that are right already.
-    fn record_judgements(&mut self, draft: &mut Draft, _now: Now) -> Vec<Action> {
-        let mut actions = Vec::new();
+    fn record_judgements(&self, draft: &mut Draft) {
         for (identity, refusal) in &draft.plan.refused {
             if self.state.refusals.get(identity) != Some(refusal) {
-                let profiles = BTreeSet::from([identity.clone()]);
-                let refusal = refusal.clone();
-                actions.push(Action::Say(Outcome::Refused {
-                    profiles,
-                    refusal: refusal.clone(),
-                }));
-                let identity = identity.clone();
                 draft.recorded.push(Change::Refused {
-                    identity,
-                    refusal: Some(refusal),
+                    identity: identity.clone(),
+                    refusal: Some(refusal.clone()),
                 });
             }
         }
@@ -180,7 +169,6 @@ impl Machine {
                 target: target.clone(),
                 installed: Some(installed.clone()),
             }));
-        actions
     }
 
     pub(super) fn recorded(
@@ -195,7 +183,8 @@ impl Machine {
             return self.rest(reason, draft.scope, now, random);
         }
         self.take_in(&changes);
-        let mut actions = self.rolled_back(Ok(()));
+        let mut actions = refused(&changes);
+        actions.extend(self.rolled_back(Ok(())));
         if !draft.plan.accepts.is_empty() {
             actions.push(Action::Say(Outcome::Accepted {
                 profiles: draft.plan.accepts,
@@ -366,4 +355,19 @@ impl Machine {
         actions.extend(self.open(draft, now, random));
         actions
     }
+}
+
+/// Refusals are said once they are recorded: a draft that is planned again would say them again.
+pub(super) fn refused(recorded: &[Change]) -> Vec<Action> {
+    let refused = recorded.iter().filter_map(|change| match change {
+        Change::Refused {
+            identity,
+            refusal: Some(refusal),
+        } => Some(Action::Say(Outcome::Refused {
+            profiles: BTreeSet::from([identity.clone()]),
+            refusal: refusal.clone(),
+        })),
+        _ => None,
+    });
+    refused.collect()
 }

@@ -234,7 +234,8 @@ impl Machine {
             .filter(|p| !undone.contains(&p.target))
             .cloned()
             .collect();
-        let mut actions = super::drift::put_back(&open);
+        let mut actions = super::drafting::refused(&changes);
+        actions.extend(super::drift::put_back(&open));
         if !open.leftover.is_empty() {
             actions.push(Action::Discard(open.leftover.clone()));
         }
