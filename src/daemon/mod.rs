@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::content::{Content, LoadError};
@@ -43,6 +43,8 @@ use queue::{Message, QueueHandle};
 
 /// Calls to the service at the same time: a thousand profiles of one tick must not be a thousand connections.
 const CALLS_AT_ONCE: usize = 64;
+/// After `stop_timeout`, for a line in the ledger.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// The running whole: ledger, source, queues.
 pub struct Daemon {
@@ -240,11 +242,15 @@ impl Daemon {
     /// No new transaction; the running ones are finished, or left to recovery after `stop_timeout`.
     pub async fn stop(mut self) {
         let queues = std::mem::take(&mut self.queues);
+        let handles = queues.iter().map(|queue| queue.handle.messages.clone());
+        let handles: Vec<_> = handles.collect();
         if tokio::time::timeout(self.settings.stop_timeout, drain(queues))
             .await
             .is_err()
         {
             tracing::warn!("stop_timeout has passed: a running transaction is left to recovery");
+            // A disk that hangs must not keep us: the attempt counts then.
+            let _ = tokio::time::timeout(LEAVING, leave(&handles)).await;
         }
         if let Some(server) = self.server.take() {
             server.stop().await;
@@ -323,5 +329,20 @@ async fn drain(queues: Vec<Queue>) {
         if let Err(error) = task.await {
             tracing::error!(reason = %error, "a queue ended unexpectedly");
         }
+    }
+}
+
+/// Ends the queues that are still there, in the middle of what they do.
+async fn leave(queues: &[mpsc::UnboundedSender<Message>]) {
+    let mut answers = Vec::with_capacity(queues.len());
+    for queue in queues {
+        let (reply, answer) = oneshot::channel();
+        if queue.send(Message::Leave(reply)).is_ok() {
+            answers.push(answer);
+        }
+    }
+    for answer in answers {
+        // An error means that the queue has ended by itself.
+        let _ = answer.await;
     }
 }

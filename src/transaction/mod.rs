@@ -22,6 +22,7 @@ mod plan;
 mod planning;
 mod recovery;
 mod task;
+mod stopping;
 mod telling;
 mod view;
 

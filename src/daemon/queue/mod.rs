@@ -21,7 +21,7 @@ use crate::poll::Poller;
 use crate::protocol::Identity;
 use crate::settings::{OnDrift, ProfileName};
 use crate::source::{FaultKind, Source};
-use crate::transaction::{Action, Event, Hands, Machine, Order, Outcome, Scope};
+use crate::transaction::{Action, Event, Hands, Machine, Order, Outcome, Scope, one_line};
 
 pub use orders::Obeyed;
 use orders::Ordered;
@@ -56,6 +56,8 @@ pub enum Message {
     },
     /// No new transaction; the queue ends when the running one has ended.
     Stop,
+    /// The queue ends at once, and leaves the running transaction to recovery. Answered when that is recorded.
+    Leave(oneshot::Sender<()>),
 }
 
 /// A queue's post box and its end.
@@ -144,6 +146,8 @@ struct Queue {
     drift: DriftWatch,
     orders: Vec<Ordered>,
     stopping: bool,
+    /// Who waits for this queue to leave everything as it is.
+    left: Option<oneshot::Sender<()>>,
     polling: bool,
     /// What `files_stand` said last: a change is news.
     stood: bool,
@@ -192,6 +196,7 @@ impl Queue {
             drift,
             orders: Vec::new(),
             stopping: false,
+            left: None,
             polling: false,
             stood: false,
         }
@@ -200,7 +205,13 @@ impl Queue {
     async fn run(mut self, mut inbox: OwnedMutexGuard<mpsc::UnboundedReceiver<Message>>) {
         let first = self.on(Event::Tick);
         self.act(first);
+        let mut deserted = false;
         loop {
+            if let Some(left) = self.left.take() {
+                self.leave().await;
+                let _ = left.send(());
+                return;
+            }
             // The files come first: interrupted transactions and the last known good, before any network.
             self.polling |= self.machine.files_stand() || self.machine.is_idle();
             self.judge_drift();
@@ -214,9 +225,13 @@ impl Queue {
             }
             let wake = self.wake();
             tokio::select! {
-                message = inbox.recv() => match message {
+                message = inbox.recv(), if !deserted => match message {
                     Some(message) => self.message(message),
-                    None => self.stop(),
+                    // Nobody can ask any more: only what is under way is waited for.
+                    None => {
+                        self.stop();
+                        deserted = true;
+                    }
                 },
                 ended = ended(&mut self.step), if self.step.is_some() => {
                     self.step = None;
@@ -333,6 +348,16 @@ impl Queue {
         let scope = std::mem::replace(&mut self.gathered, Scope::nothing());
         let actions = self.on(Event::Wake(scope));
         self.act(actions);
+    }
+
+    /// Nothing of ours goes on after this but the step that is under way, and nobody hears what it brings.
+    async fn leave(&self) {
+        let Some(change) = self.machine.cut_short() else {
+            return;
+        };
+        if let Err(error) = self.hands.ledger.commit(vec![change]).await {
+            tracing::warn!(reason = %one_line(&error), "the interrupted attempt counts");
+        }
     }
 
     fn stop(&mut self) {

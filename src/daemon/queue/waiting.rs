@@ -77,6 +77,7 @@ impl Queue {
                 reply,
             } => self.take_order(order, until, reply),
             Message::Stop => self.stop(),
+            Message::Leave(reply) => self.left = Some(reply),
         }
     }
 
