@@ -11,7 +11,7 @@ use crate::poll::{Polled, Poller, next_tick};
 use crate::protocol::Identity;
 use crate::settings::Profile;
 use crate::source::FaultKind;
-use crate::transaction::{Hands, Machine, Scope};
+use crate::transaction::{Hands, Machine, Scope, one_line};
 
 use super::waiting::is_passing;
 use super::{Queue, Shared, report};
@@ -87,7 +87,7 @@ impl Queue {
                 false => ledger
                     .commit(changes.clone())
                     .await
-                    .map_err(|error| error.to_string()),
+                    .map_err(|error| one_line(&error)),
             };
             Answer {
                 identity,
