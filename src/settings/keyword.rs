@@ -82,29 +82,55 @@ impl Written for ReloadVerb {
     }
 }
 
+/// No process has a say in what happens on these.
+const NOT_CATCHABLE: [&str; 2] = ["KILL", "STOP"];
+/// What programs mostly take for the order to end, which counts as a no.
+const ENDING: [&str; 3] = ["TERM", "INT", "QUIT"];
+
 impl Written for Signal {
     /// With or without `SIG`.
     fn read(node: &Node, findings: &mut Findings) -> Option<Signal> {
+        use nix::sys::signal::Signal as Known;
         let text = node.text("a signal's name", findings)?;
         let name = text.strip_prefix("SIG").unwrap_or(text);
-        if let Ok(signal) = nix::sys::signal::Signal::from_str(&format!("SIG{name}")) {
-            return Some(Signal {
-                name: name.to_owned(),
-                number: signal as i32,
-            });
-        }
-        let known: Vec<&str> = nix::sys::signal::Signal::iterator()
-            .map(|signal| signal.as_str().trim_start_matches("SIG"))
-            .collect();
-        let upper = name.to_uppercase();
-        let upper = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let help = match suggestion::nearest(upper, known) {
-            Some(word) => format!("did you mean `{word}`?"),
-            None => "write a name such as `HUP`, `USR1` or `TERM`".to_owned(),
+        let Ok(known) = Known::from_str(&format!("SIG{name}")) else {
+            findings
+                .error(node.at, format!("`{text}` is not a signal's name"))
+                .help(instead_of(name));
+            return None;
         };
-        findings
-            .error(node.at, format!("`{text}` is not a signal's name"))
-            .help(help);
-        None
+        if NOT_CATCHABLE.contains(&name) {
+            findings
+                .error(node.at, format!("no process can read its files on `{text}`"))
+                .help("name the signal on which it does, mostly `HUP`; `reload: {unit: …, verb: restart}` starts a unit anew");
+            return None;
+        }
+        if ENDING.contains(&name) {
+            findings
+                .warning(
+                    node.at,
+                    format!("most programs end on `{text}`, and one that ends has said no: its files go back"),
+                )
+                .help("name the signal on which it reads its files, mostly `HUP`; `reload: {unit: …, verb: restart}` starts a unit anew");
+        }
+        Some(Signal {
+            name: name.to_owned(),
+            number: known as i32,
+        })
+    }
+}
+
+/// Help for what is no signal's name.
+fn instead_of(name: &str) -> String {
+    let upper = name.to_uppercase();
+    let upper = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if upper.starts_with("RTM") {
+        return "real-time signals cannot be sent: a `command` can send them".to_owned();
+    }
+    let known = nix::sys::signal::Signal::iterator()
+        .map(|signal| signal.as_str().trim_start_matches("SIG"));
+    match suggestion::nearest(upper, known) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => "write a name such as `HUP`, `USR1` or `USR2`".to_owned(),
     }
 }
