@@ -32,10 +32,11 @@ impl Arguments {
 
 async fn keep(settings: Settings, globals: &Globals) -> Exit {
     let directories = directories(globals, &settings);
-    let asked = process_environment("NOTIFY_SOCKET").is_some();
-    let systemd = Systemd::new(asked, sd_notify::watchdog_enabled());
+    let manager = process_environment("NOTIFY_SOCKET");
+    let systemd = Systemd::new(manager, sd_notify::watchdog_enabled());
     // Without a service manager nobody is ordered after our READY, and unit jobs need not wait for it.
-    let started = Daemon::start(settings, &directories.state, Clock::system(), !asked).await;
+    let ready = !systemd.is_asked();
+    let started = Daemon::start(settings, &directories.state, Clock::system(), ready).await;
     let daemon = match started {
         Ok(daemon) => daemon,
         Err(error) => return refused(&error, &directories.state),

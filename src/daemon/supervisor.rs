@@ -58,7 +58,7 @@ pub async fn supervise(
     };
     let stop_timeout = daemon.settings().stop_timeout;
     let mut supervisor = Supervisor {
-        systemd,
+        systemd: systemd.clone(),
         reread,
         post: daemon.post(),
         news: daemon.news(),
@@ -270,7 +270,7 @@ impl Supervisor {
     }
 
     fn begin_look(&mut self) {
-        let (post, systemd, ready) = (self.post.clone(), self.systemd, self.ready);
+        let (post, systemd, ready) = (self.post.clone(), self.systemd.clone(), self.ready);
         self.look = Some(tokio::spawn(async move {
             let stands = ready || post.files_stand().await;
             // READY comes before everything else that can be said.
@@ -304,7 +304,8 @@ impl Supervisor {
         if self.beat.as_ref().is_some_and(|beat| !beat.is_finished()) {
             return;
         }
-        let (post, systemd, replacing) = (self.post.clone(), self.systemd, self.reload.is_some());
+        let (post, systemd) = (self.post.clone(), self.systemd.clone());
+        let replacing = self.reload.is_some();
         self.beat = Some(tokio::spawn(async move {
             if post.is_alive(replacing).await {
                 systemd.alive();
