@@ -31,6 +31,8 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use crate::process::keep_descriptors_from_children;
+
 /// Keeps configuration files right: polls AWS AppConfig, validates, renders, replaces files atomically, notifies services.
 #[derive(Parser, Debug)]
 #[command(name = "appconfigd", version, propagate_version = true)]
@@ -63,6 +65,7 @@ enum Command {
 
 /// Runs the program with these arguments (the first is the program's name).
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    keep_descriptors_from_children();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -89,6 +89,14 @@ pub fn program(command: &Command, directory: &Path) -> io::Result<PathBuf> {
     surroundings.program(command)
 }
 
+/// Keeps what whoever started us left open from all children: their descriptors end with the standard ones.
+///
+/// For the start of the program: what we open ourselves is marked when it is opened.
+pub fn keep_descriptors_from_children() {
+    const AFTER_STANDARD_ERROR: i32 = 3;
+    close_fds::set_fds_cloexec(AFTER_STANDARD_ERROR, &[]);
+}
+
 impl Surroundings {
     /// As [`program`], with a PATH of these variables before our own.
     pub fn program(&self, command: &Command) -> io::Result<PathBuf> {

@@ -15,6 +15,7 @@
 )]
 
 mod check;
+mod children;
 mod command_line;
 mod crash;
 mod documents;
