@@ -1,4 +1,4 @@
-//! Pauses between attempts: exponential, full jitter, bounded.
+//! Pauses between attempts: exponential, with jitter, bounded.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Backoff {
 impl Backoff {
     /// The pause after the `failures`-th failure in a row (1 or more).
     ///
-    /// Full jitter: evenly drawn between half of the bound and the bound, where the bound doubles from `first` to `ceiling`.
+    /// Evenly drawn between half of the bound and the bound, where the bound doubles from `first` to `ceiling`.
     /// `random` is evenly distributed in 0.0..1.0.
     pub fn pause(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(30);

@@ -32,3 +32,4 @@ pub mod backoff;
 pub mod clock;
 pub mod telemetry;
 pub mod tls;
+pub mod words;

@@ -9,7 +9,7 @@ use crate::daemon::history::{DeclaredProfile, versions};
 use crate::install::Installer;
 use crate::protocol::Digest;
 use crate::settings::{ProfileName, TargetPath};
-use crate::transaction::one_line;
+use crate::words::with_causes;
 
 /// Compares versions of a profile, or a file that was kept with the one that is there; also without a daemon
 #[derive(clap::Args, Debug)]
@@ -108,7 +108,7 @@ impl Arguments {
         };
         let there = Installer::new(recorded.root.clone()).read(path);
         let there = there.map_err(|error| {
-            err!("error: {}", one_line(&error));
+            err!("error: {}", with_causes(&error));
             Exit::Failed
         })?;
         let there = there.map(|file| file.bytes).unwrap_or_default();

@@ -9,12 +9,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::install::{Installer, Kept, Placement, Wanted};
+use crate::install::{InstallError, Installer, Kept, Placement, Wanted};
 use crate::protocol::{Configuration, Digest};
 use crate::settings::{
     AwsSettings, Profile, ProfileName, Settings, SourceSettings, TargetPath, Validate,
 };
 use crate::source::{Fault, FaultKind, Source};
+use crate::words::with_causes;
 
 use super::first::{Miss, first_configuration};
 use super::{Exit, Globals};
@@ -215,13 +216,10 @@ impl Ended {
         }
     }
 
-    /// An error of the installer, with its cause.
-    fn cannot_write(error: &dyn std::error::Error) -> Ended {
-        let cause = error
-            .source()
-            .map(|cause| format!(": {cause}"))
-            .unwrap_or_default();
-        Ended::failed(format!("{error}{cause}; the file was not replaced"))
+    /// An error of the installer.
+    fn cannot_write(error: &InstallError) -> Ended {
+        let reason = with_causes(error);
+        Ended::failed(format!("{reason}; the file was not replaced"))
     }
 }
 
@@ -278,7 +276,7 @@ fn replace(files: &[(&TargetPath, &[u8])]) -> Result<(), Ended> {
 }
 
 fn place(installer: &Installer, target: &TargetPath, bytes: &[u8]) -> Result<Placement, Ended> {
-    let staged = || {
+    let staged = || -> Result<Placement, InstallError> {
         let found = installer.look(target)?;
         let metadata = installer.metadata(target, &Wanted::default(), &found)?;
         let site = installer.site(target)?;
@@ -292,7 +290,7 @@ fn place(installer: &Installer, target: &TargetPath, bytes: &[u8]) -> Result<Pla
             metadata,
         })
     };
-    staged().map_err(|error: crate::install::InstallError| Ended::cannot_write(&error))
+    staged().map_err(|error| Ended::cannot_write(&error))
 }
 
 fn discard(installer: &Installer, placements: &[Placement]) {

@@ -1,6 +1,5 @@
 //! `serve`: the embedded AppConfig Data server alone.
 
-use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,6 +15,7 @@ use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::protocol::GREATEST_POLL_INTERVAL;
 use crate::server::{Options, Server, ServerError, TokenReuse};
+use crate::words::with_causes;
 
 /// Serves a directory as AWS AppConfig Data, for laptops, tests and demos
 #[derive(clap::Args, Debug)]
@@ -116,23 +116,13 @@ fn refused(error: &ServerError) -> Exit {
         ServerError::Directory { .. } => Exit::Settings,
         ServerError::Listen { .. } => Exit::Failed,
     };
-    complain(error);
+    err!("error: {}", with_causes(error));
     exit
 }
 
 fn failed(attempt: &str, error: &io::Error) -> Exit {
     err!("error: {attempt}: {error}");
     Exit::Failed
-}
-
-fn complain(error: &dyn Error) {
-    let mut line = format!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    err!("{line}");
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

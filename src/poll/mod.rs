@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::ledger::{Poll, SavedSession};
 use crate::protocol::Configuration;
 use crate::settings::Profile;
-use crate::source::{Fault, Source};
+use crate::source::{Fault, FaultKind, Source};
 
 use session::{Action, Event, Session};
 
@@ -115,7 +115,7 @@ impl Poller {
 fn failed(fault: Fault, polled: &mut Polled) -> Event {
     let event = Event::of(&fault);
     *polled = match fault.kind {
-        crate::source::FaultKind::TooEarly => Polled::TooEarly,
+        FaultKind::TooEarly => Polled::TooEarly,
         _ => Polled::Failed(fault),
     };
     event

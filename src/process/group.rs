@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 
 use super::output::Output;
-use super::{Pidfd, StartError, Surroundings, lookup, words};
+use super::{Pidfd, Shown, StartError, Surroundings, lookup};
 use crate::settings::Command;
 
 /// The group of one running command. Dropping it kills the group unless its leader has been reaped.
@@ -32,7 +32,7 @@ impl Group {
         std::fs::metadata(directory)
             .map_err(|error| wrap(error, |e| StartError::Directory(directory.into(), e)))?;
         let (reader, writer) = io::pipe()?;
-        let output = Output::new(reader, words::Shown(command).to_string())?;
+        let output = Output::new(reader, Shown(command).to_string())?;
 
         let mut starting = tokio::process::Command::new(&path);
         match command {
@@ -62,16 +62,13 @@ impl Group {
         let watched = id.map_or_else(|| Err(io::ErrorKind::NotFound.into()), Pidfd::open);
         match (watched, id) {
             (Ok(leader), Some(id)) => {
-                let reaped = false;
-                Ok((
-                    Group {
-                        child,
-                        leader,
-                        id,
-                        reaped,
-                    },
-                    output,
-                ))
+                let group = Group {
+                    child,
+                    leader,
+                    id,
+                    reaped: false,
+                };
+                Ok((group, output))
             }
             (Err(error), Some(id)) => {
                 let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);

@@ -4,7 +4,7 @@ mod group;
 mod lookup;
 mod output;
 mod pidfd;
-mod words;
+mod shown;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,11 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::settings::Command;
+use crate::words;
 
 pub use lookup::NotFound;
 pub use pidfd::Pidfd;
-pub use words::{Shown, one_line};
+pub use shown::Shown;
 
 use group::Group;
 use output::Output;

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tracing::debug;
 
-use super::words;
+use crate::words;
 
 /// Bytes of output that are kept.
 const KEPT: usize = 4096;
@@ -108,7 +108,7 @@ impl Kept {
 
     fn log(&mut self) {
         if !self.line.is_empty() && self.logged < LOGGED {
-            let line = words::escape(&String::from_utf8_lossy(&self.line));
+            let line = words::escape(&String::from_utf8_lossy(&self.line), &['\n']);
             debug!(command = %self.command, line, "output");
             self.logged += 1;
             if self.logged == LOGGED {
@@ -126,9 +126,8 @@ impl Kept {
             .take(3)
             .take_while(|byte| **byte & 0xC0 == 0x80)
             .count();
-        words::escape(&String::from_utf8_lossy(
-            bytes.get(torn..).unwrap_or_default(),
-        ))
+        let text = String::from_utf8_lossy(bytes.get(torn..).unwrap_or_default());
+        words::escape(&text, &['\n'])
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
+use crate::words;
+
 /// Clients, made when they are first needed. Cheap to clone.
 ///
 /// Never through a proxy of the environment, no redirects followed, and each question on a connection of its own: one
@@ -84,11 +86,8 @@ fn client(secure: bool) -> Result<Client, String> {
 
 /// The cause that says something; reqwest's own words repeat the URL.
 fn innermost(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    let mut text = "the request failed".to_owned();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
+    match error.source() {
+        Some(cause) => words::one_line(&words::last_cause(cause).to_string(), 200),
+        None => "the request failed".to_owned(),
     }
-    crate::process::one_line(&text, 200)
 }

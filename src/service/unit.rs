@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Verdict, command};
-use crate::process::{Ended, Run, Surroundings, one_line, run};
+use crate::process::{Ended, Run, Surroundings, run};
 use crate::settings::{Command, ReloadVerb};
+use crate::words::one_line;
 
 /// Characters of systemctl's words that a verdict quotes.
 const QUOTED: usize = 300;

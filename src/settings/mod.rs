@@ -27,6 +27,7 @@ mod written;
 mod yaml;
 
 pub use duration::parse_duration;
+pub use origin::is_loopback;
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use text::Texts;

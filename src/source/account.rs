@@ -18,7 +18,7 @@ use aws_sdk_appconfigdata::Client;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
 
-use crate::settings::{AssumeRole, AwsSettings};
+use crate::settings::{AssumeRole, AwsSettings, is_loopback};
 
 /// Every call ends by then; the SDK itself has no such limit.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -147,20 +147,6 @@ pub fn local_client(endpoint: &str, http: SharedHttpClient) -> Client {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     Client::from_conf(config)
-}
-
-/// A URL whose host is this machine: intervals down to a second are allowed there.
-pub fn is_loopback(endpoint: &str) -> bool {
-    let Ok(uri) = endpoint.parse::<http::Uri>() else {
-        return false;
-    };
-    let host = uri
-        .host()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    let address = host.parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn timeouts() -> TimeoutConfig {

@@ -18,6 +18,7 @@ use aws_smithy_types::body::SdkBody;
 use reqwest::{Certificate, Proxy, redirect};
 
 use super::fault::Fault;
+use crate::words::last_cause;
 
 /// AppConfig's own limit of a configuration is 4,000 KB.
 pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
@@ -76,7 +77,7 @@ impl Connections {
         let client = connections.build(Some(connect_timeout)).map_err(|error| {
             Fault::operator(format!(
                 "cannot set up TLS: {}; check the system's certificates, SSL_CERT_FILE and the CA bundle",
-                deepest(&error)
+                last_cause(&error)
             ))
         })?;
         let made = Made {
@@ -223,7 +224,7 @@ fn trouble(error: reqwest::Error) -> Trouble {
         });
     }
     if error.is_connect() {
-        return Trouble::NotConnected(deepest(&error));
+        return Trouble::NotConnected(last_cause(&error).to_string());
     }
     if error.is_timeout() {
         return Trouble::TimedOut;
@@ -231,7 +232,7 @@ fn trouble(error: reqwest::Error) -> Trouble {
     if error.is_builder() {
         return Trouble::Request;
     }
-    Trouble::Lost(deepest(&error))
+    Trouble::Lost(last_cause(&error).to_string())
 }
 
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
@@ -250,13 +251,4 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
         next = error.source();
     }
     None
-}
-
-/// The last cause: what the operating system or the peer said.
-fn deepest(error: &(dyn StdError + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }

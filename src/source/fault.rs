@@ -8,6 +8,7 @@ use aws_sdk_appconfigdata::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_appconfigdata::operation::RequestId;
 
 use super::connector::Trouble;
+use crate::words::{escape, last_cause};
 
 /// The longest text of somebody else's that a message carries, in characters.
 const LONGEST_FOREIGN: usize = 300;
@@ -160,7 +161,7 @@ fn of_dispatch(call: &Call<'_>, error: &(dyn StdError + 'static)) -> Fault {
             "the service allows 4,000 KB: check that the endpoint is an AppConfig Data endpoint",
         ),
         Some(Trouble::Request) | None => {
-            let (what, limit) = (clean(&last(error)), "check region, endpoint and the AWS_ variables");
+            let (what, limit) = (clean(&last_cause(error).to_string()), "check region, endpoint and the AWS_ variables");
             call.fault(FaultKind::Operator, false, &format!("cannot make the request: {what}"), limit)
         }
     }
@@ -190,7 +191,7 @@ fn of_credentials(call: &Call<'_>, error: &CredentialsError, trouble: Option<&Tr
             };
             (
                 kind,
-                format!("cannot get credentials: {}", clean(&last(error))),
+                format!("cannot get credentials: {}", clean(&last_cause(error).to_string())),
             )
         }
     };
@@ -289,7 +290,7 @@ impl Call<'_> {
     }
 
     fn fault(&self, kind: FaultKind, sent: bool, what: &str, remedy: &str) -> Fault {
-        let message = format!("{}: {what}; {}", self.head(), escape(remedy));
+        let message = format!("{}: {what}; {}", self.head(), escape(remedy, &[]));
         Fault {
             kind,
             message,
@@ -319,28 +320,11 @@ fn inner(trouble: &Trouble) -> String {
 
 /// Somebody else's text: on one line, without control characters, and not for ever.
 fn clean(text: &str) -> String {
-    let mut short: String = escape(text).chars().take(LONGEST_FOREIGN).collect();
+    let mut short: String = escape(text, &[]).chars().take(LONGEST_FOREIGN).collect();
     if text.chars().nth(LONGEST_FOREIGN).is_some() {
         short.push('…');
     }
     short
-}
-
-/// Control characters, and those that turn the direction of writing, as escapes.
-fn escape(text: &str) -> String {
-    let hidden = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if hidden(character) {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
 }
 
 /// The first cause of this type. The SDK's own rendering of a chain prints the whole raw response, so the chain is only
@@ -354,14 +338,6 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
         next = error.source();
     }
     None
-}
-
-fn last(error: &(dyn StdError + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

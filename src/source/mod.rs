@@ -12,7 +12,6 @@ mod proxy;
 mod token;
 mod trust;
 
-pub use account::is_loopback;
 pub use answer::Answer;
 pub use fault::{Fault, FaultKind};
 pub use token::Token;

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// AppConfig Data's model says `\S{1,8192}`.
-const LONGEST: usize = 8192;
+use crate::protocol::wire::LONGEST_TOKEN;
 
 /// A token that may be sent; by value, not clonable, never shown.
 pub struct Token(String);
@@ -12,7 +11,7 @@ impl Token {
     /// The text, if it is what the service model allows: 1 to 8,192 characters, none of them white space or control.
     pub fn new(text: String) -> Option<Token> {
         let sound = !text.is_empty()
-            && text.chars().take(LONGEST + 1).count() <= LONGEST
+            && text.chars().take(LONGEST_TOKEN + 1).count() <= LONGEST_TOKEN
             && !text
                 .chars()
                 .any(|character| character.is_whitespace() || character.is_control());

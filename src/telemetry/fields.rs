@@ -6,6 +6,8 @@ use std::fmt;
 use serde_json::{Number, Value};
 use tracing::field::{Field, Visit};
 
+use crate::words::with_causes;
+
 /// Names and values in the order recorded; a name recorded again gets the later value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
@@ -63,15 +65,8 @@ impl Visit for Fields {
         self.set(field.name(), value);
     }
 
-    /// The whole chain of causes: each is told once, for a message does not repeat its cause.
+    /// With all its causes.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        self.set(field.name(), Value::String(text));
+        self.set(field.name(), Value::String(with_causes(value)));
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use tracing::{Level, Metadata};
 
 use crate::telemetry::fields::Fields;
+use crate::words::escape;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub(super) fn line(style: Style, now: Timestamp, about: &Metadata<'_>, fields: &
         line.push_str(about.target());
         line.push_str(": ");
     }
-    escape(&mut line, &fields.message);
+    line.push_str(&escape(&fields.message, &[]));
     for (name, value) in &fields.named {
         if !line.ends_with([' ', '>']) {
             line.push(' ');
@@ -111,38 +112,18 @@ fn quoted(line: &mut String, text: &str) {
             .chars()
             .any(|character| character.is_whitespace() || matches!(character, '"' | '=' | '\\'));
     if bare {
-        return escape(line, text);
+        return line.push_str(&escape(text, &[]));
     }
     line.push('"');
     for part in text.split_inclusive(['"', '\\']) {
         match part.char_indices().next_back() {
             Some((at, last @ ('"' | '\\'))) => {
-                escape(line, part.get(..at).unwrap_or_default());
+                line.push_str(&escape(part.get(..at).unwrap_or_default(), &[]));
                 line.push('\\');
                 line.push(last);
             }
-            _ => escape(line, part),
+            _ => line.push_str(&escape(part, &[])),
         }
     }
     line.push('"');
-}
-
-/// Without what could end the line or steer a terminal.
-fn escape(line: &mut String, text: &str) {
-    for character in text.chars() {
-        match character {
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\t' => line.push_str("\\t"),
-            control if control.is_control() || steers(control) => {
-                line.extend(control.escape_unicode());
-            }
-            other => line.push(other),
-        }
-    }
-}
-
-/// Line separators, and the marks that change the direction of writing.
-fn steers(character: char) -> bool {
-    matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
 }

@@ -266,7 +266,7 @@ fn three_hundred_profiles_that_change_at_once_are_one_notification() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
-/// A service manager's end of NOTIFY_SOCKET. It always reads, as a manager does: senders block once ten messages wait.
+/// A service manager's end of NOTIFY_SOCKET. It always reads, as a manager does: what finds no room is dropped.
 struct Manager(std::sync::mpsc::Receiver<Vec<String>>);
 
 impl Manager {

@@ -1,9 +1,10 @@
 //! Two versions of a file, as a unified diff that is safe to show on a terminal.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use similar::TextDiff;
+
+use crate::words::escape;
 
 /// After that long the diff is still right, and no longer the shortest.
 const THINKING_TIME: Duration = Duration::from_secs(2);
@@ -28,7 +29,8 @@ pub fn between(from: &str, to: &str, before: Option<&[u8]>, after: &[u8]) -> Str
         .newline_terminated(true)
         .timeout(THINKING_TIME)
         .diff_slices(&old, &new);
-    shown(&diff.unified_diff().header(from, to).to_string())
+    // Whoever deploys a configuration must not steer the terminal of whoever looks.
+    escape(&diff.unified_diff().header(from, to).to_string(), &['\n', '\t'])
 }
 
 /// What can be shown as lines: UTF-8 without NUL.
@@ -36,27 +38,6 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes)
         .ok()
         .filter(|text| !text.contains('\0'))
-}
-
-/// Control characters by their escapes: whoever deploys a configuration must not steer the terminal of whoever looks.
-fn shown(diff: &str) -> String {
-    let mut shown = String::with_capacity(diff.len());
-    for character in diff.chars() {
-        match character {
-            '\n' | '\t' => shown.push(character),
-            character if character.is_control() || is_direction(character) => {
-                // Writing to a String does not fail.
-                let _ = write!(shown, "{}", character.escape_default());
-            }
-            character => shown.push(character),
-        }
-    }
-    shown
-}
-
-/// Turns the direction of writing round, so that lines read as what they are not.
-fn is_direction(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
