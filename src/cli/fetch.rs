@@ -7,17 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
 use crate::install::{InstallError, Installer, Kept, Placement, Wanted};
 use crate::protocol::{Configuration, Digest};
 use crate::settings::{
     AwsSettings, Profile, ProfileName, Settings, SourceSettings, TargetPath, Validate,
+    parse_duration,
 };
 use crate::source::{Fault, FaultKind, Source};
 use crate::words::with_causes;
 
 use super::first::{Miss, first_configuration};
+use super::screen::err;
+use super::start::runtime;
 use super::{Exit, Globals};
 
 /// Fetches one configuration and writes it as it came
@@ -45,7 +49,7 @@ pub struct Arguments {
     #[arg(long, value_name = "REGION", value_parser = name)]
     region: Option<String>,
     /// Faults that may pass are tried again until then
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = limit)]
     timeout: Duration,
 }
 
@@ -66,17 +70,20 @@ struct Ended {
 
 impl Arguments {
     pub fn run(self, _globals: &Globals) -> Exit {
-        match self.carry_out() {
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(exit) => return exit,
+        };
+        match self.carry_out(&runtime) {
             Ok(()) => Exit::Done,
             Err(ended) => {
-                // Nobody is left to be told that standard error is closed.
-                let _ = writeln!(std::io::stderr(), "error: {}", ended.message);
+                err!("error: {}", ended.message);
                 ended.exit
             }
         }
     }
 
-    fn carry_out(&self) -> Result<(), Ended> {
+    fn carry_out(&self, runtime: &Runtime) -> Result<(), Ended> {
         // Before the network: what cannot be written need not be fetched.
         let output = self.output.as_deref().map(target).transpose()?;
         let metadata = self.metadata.as_deref().map(target).transpose()?;
@@ -85,10 +92,6 @@ impl Arguments {
                 "`--output` and `--metadata` name the same file".into(),
             ));
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Ended::failed(format!("cannot start the runtime: {error}")))?;
         let (configuration, interval) = runtime.block_on(self.fetch())?;
         let about = Metadata {
             content_type: configuration.content_type(),
@@ -328,12 +331,11 @@ fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().ok();
-    parsed
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "expected a duration such as `30s` or `2m`".into())
+fn limit(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("that is no time at all: write `30s` or `2m`".into()),
+        limit => Ok(limit),
+    }
 }
 
 #[cfg(test)]
@@ -341,12 +343,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_units_and_are_not_zero() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+    fn a_limit_has_a_unit_and_is_not_zero() {
+        assert_eq!(limit("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(limit("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["", "0s", "-3s", "30", "soon"] {
-            assert!(duration(bad).is_err(), "{bad}");
+            assert!(limit(bad).is_err(), "{bad}");
         }
     }
 

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::err;
@@ -15,6 +14,7 @@ use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::protocol::GREATEST_POLL_INTERVAL;
 use crate::server::{Options, Server, ServerError, TokenReuse};
+use crate::settings::parse_duration;
 use crate::words::with_causes;
 
 /// Serves a directory as AWS AppConfig Data, for laptops, tests and demos
@@ -126,9 +126,9 @@ fn failed(attempt: &str, error: &io::Error) -> Exit {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let duration: Option<SignedDuration> = text.parse().ok();
-    duration
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| !duration.is_zero() && *duration <= GREATEST_POLL_INTERVAL)
-        .ok_or_else(|| "expected a duration from `1s` to `24h`".to_owned())
+    let interval = parse_duration(text)?;
+    if interval.is_zero() || interval > GREATEST_POLL_INTERVAL {
+        return Err("the service's intervals are from `1s` to `24h`".to_owned());
+    }
+    Ok(interval)
 }

@@ -35,9 +35,17 @@ pub fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(Duration::from_millis(milliseconds))
 }
 
-/// [`parse`] for the command line: the error says what a duration looks like.
+/// [`parse`] for the command line: the error says how to write it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse(text).ok_or_else(|| "not a duration such as `60s`, `5m` or `1h30m`".to_owned())
+    parse(text).ok_or_else(|| how_to_write(text))
+}
+
+fn how_to_write(text: &str) -> String {
+    let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match bare {
+        true => format!("a duration has a unit: `{text}s` if seconds are meant"),
+        false => "write it as `500ms`, `60s`, `5m` or `1h30m`".to_owned(),
+    }
 }
 
 /// As it would be written: `1h30m`.
@@ -62,14 +70,9 @@ impl Written for Duration {
         let text = node.text("a duration such as `60s`", findings)?;
         let parsed = parse(text);
         if parsed.is_none() {
-            let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let help = match bare {
-                true => format!("a duration has a unit: `{text}s` if seconds are meant"),
-                false => "write it as `500ms`, `60s`, `5m` or `1h30m`".to_owned(),
-            };
             findings
                 .error(node.at, format!("`{text}` is not a duration"))
-                .help(help);
+                .help(how_to_write(text));
         }
         parsed
     }
