@@ -90,7 +90,9 @@ pub enum ServerError {
         path: PathBuf,
         source: DirectoryError,
     },
-    #[error("cannot listen on `{address}`")]
+    #[error(
+        "cannot listen on `{address}`; name another address with `--listen`, port 0 is any free one"
+    )]
     Listen {
         address: SocketAddr,
         source: io::Error,

@@ -18,7 +18,7 @@ const GREATEST_SIDECAR: u64 = 64 * 1_024;
 /// Why a file is not deployed.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{}`; it must be a file that this user may read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("`{}` is larger than {limit} bytes, the most that the service deploys", path.display())]
     TooLarge { path: PathBuf, limit: u64 },

@@ -20,7 +20,7 @@ pub enum Missing {
 /// Why a directory cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    #[error("cannot read the directory `{}`", path.display())]
+    #[error("cannot list the directory `{}`; it must be one that this user may read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("two files for the profile `{profile}`: `{}` and `{}`: remove one of them", first.display(), second.display())]
     TwoFiles {

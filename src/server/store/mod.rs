@@ -254,7 +254,7 @@ impl Entry {
                     content_type: content.content_type,
                     label: content.label,
                 };
-                tracing::info!(%profile, revision, digest = %deployment.digest, "deployed");
+                tracing::info!(%profile, revision, digest = deployment.digest.short(), "deployed");
                 Arc::new(deployment)
             }
         };
