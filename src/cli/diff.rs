@@ -2,7 +2,7 @@
 
 use super::plan::diff::between;
 use super::recorded::{Recorded, choose};
-use super::screen::{err, out};
+use super::screen::{err, out, unknown};
 use super::start::runtime;
 use super::{Exit, Globals};
 use crate::daemon::history::{DeclaredProfile, versions};
@@ -56,11 +56,7 @@ impl Arguments {
         {
             return self.files(&path, *sensitive, recorded);
         }
-        err!(
-            "error: no profile or target `{}`; `appconfigd status` lists them",
-            self.name
-        );
-        Err(Exit::NoInput)
+        Err(unknown("profile or target", &self.name))
     }
 
     fn versions(&self, profile: &DeclaredProfile, recorded: &Recorded) -> Result<Exit, Exit> {

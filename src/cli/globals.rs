@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::Exit;
 use super::screen::err;
@@ -15,59 +15,40 @@ const HEADING: &str = "Options of every command";
 
 const SETTINGS_FILE: &str = "appconfigd.yaml";
 
+/// Each may stand before or after the command.
 #[derive(Args, Debug, Clone, Default)]
+#[command(mut_args(everywhere))]
 pub struct Globals {
     /// The settings file [default: /etc/appconfigd/appconfigd.yaml]
-    #[arg(long, global = true, hide_env_values = true, help_heading = HEADING, value_name = "FILE", env = "APPCONFIGD_SETTINGS")]
+    #[arg(long, value_name = "FILE", env = "APPCONFIGD_SETTINGS")]
     pub settings: Option<PathBuf>,
 
     /// Where the state is kept [default: /var/lib/appconfigd]
-    #[arg(
-        long,
-        global = true,
-        hide_env_values = true,
-        help_heading = HEADING,
-        value_name = "DIR",
-        env = "APPCONFIGD_STATE_DIRECTORY"
-    )]
+    #[arg(long, value_name = "DIR", env = "APPCONFIGD_STATE_DIRECTORY")]
     pub state_directory: Option<PathBuf>,
 
     /// Where the control socket is [default: /run/appconfigd]
-    #[arg(
-        long,
-        global = true,
-        hide_env_values = true,
-        help_heading = HEADING,
-        value_name = "DIR",
-        env = "APPCONFIGD_RUNTIME_DIRECTORY"
-    )]
+    #[arg(long, value_name = "DIR", env = "APPCONFIGD_RUNTIME_DIRECTORY")]
     pub runtime_directory: Option<PathBuf>,
 
     /// An alternate root: targets, state and runtime directories lie below it
-    #[arg(long, global = true, hide_env_values = true, help_heading = HEADING, value_name = "DIR", env = "APPCONFIGD_ROOT")]
+    #[arg(long, value_name = "DIR", env = "APPCONFIGD_ROOT")]
     pub root: Option<PathBuf>,
 
     /// The least that is logged [default: info]
-    #[arg(
-        long,
-        global = true,
-        hide_env_values = true,
-        help_heading = HEADING,
-        value_name = "LEVEL",
-        env = "APPCONFIGD_LOG_LEVEL"
-    )]
+    #[arg(long, value_name = "LEVEL", env = "APPCONFIGD_LOG_LEVEL")]
     pub log_level: Option<Level>,
 
     /// How logs are written [default: auto: journal priorities under systemd, else text]
-    #[arg(
-        long,
-        global = true,
-        hide_env_values = true,
-        help_heading = HEADING,
-        value_name = "FORMAT",
-        env = "APPCONFIGD_LOG_FORMAT"
-    )]
+    #[arg(long, value_name = "FORMAT", env = "APPCONFIGD_LOG_FORMAT")]
     pub log_format: Option<Format>,
+}
+
+fn everywhere(argument: Arg) -> Arg {
+    argument
+        .global(true)
+        .hide_env_values(true)
+        .help_heading(HEADING)
 }
 
 /// Where the program keeps and finds things.

@@ -1,7 +1,7 @@
 //! `history`: configurations that were received, files that were kept.
 
 use super::recorded::Recorded;
-use super::screen::{err, out};
+use super::screen::{json, out, unknown};
 use super::start::runtime;
 use super::{Exit, Globals};
 use crate::clock::second_of;
@@ -33,21 +33,19 @@ impl Arguments {
             history.profiles.retain(|one, _| *one == profile);
             history.targets.retain(|one, _| Some(one) == path.as_ref());
             if history.profiles.is_empty() && history.targets.is_empty() {
-                err!("error: no profile or target `{name}`; `appconfigd status` lists them");
-                return Exit::NoInput;
+                return unknown("profile or target", name);
             }
         }
         match self.json {
-            true => match serde_json::to_string_pretty(&history) {
-                Ok(text) => out!("{text}"),
-                Err(error) => {
-                    err!("error: cannot write the history as JSON: {error}");
-                    return Exit::Failed;
-                }
+            true => match json("the history", &history) {
+                Ok(()) => Exit::Done,
+                Err(exit) => exit,
             },
-            false => print(&history),
+            false => {
+                print(&history);
+                Exit::Done
+            }
         }
-        Exit::Done
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::start::{directories, exit_of, logs, refused, runtime};
+use super::start::{directories, exit_of, refused, with_settings};
 use super::status::print;
 use super::{Exit, Globals};
 use crate::clock::Clock;
@@ -19,15 +19,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        let settings = match globals.read_settings() {
-            Ok(settings) => settings,
-            Err(exit) => return exit,
-        };
-        logs(globals);
-        match runtime() {
-            Ok(runtime) => runtime.block_on(self.once(settings, globals)),
-            Err(exit) => exit,
-        }
+        with_settings(globals, async |settings| self.once(settings, globals).await)
     }
 
     async fn once(self, settings: Settings, globals: &Globals) -> Exit {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::screen::err;
+use super::screen::{err, unknown};
 use super::start::{Place, exit_of, runtime, silent};
 use super::status::print;
 use super::{Exit, Globals};
@@ -59,8 +59,7 @@ pub fn profile(name: &str, status: &Status) -> Result<ProfileName, Exit> {
     if status.profiles.contains_key(&name) {
         return Ok(name);
     }
-    err!("error: the daemon has no profile `{name}`; `appconfigd status` lists them");
-    Err(Exit::NoInput)
+    Err(unknown("profile", name.as_str()))
 }
 
 /// A profile or target that the daemon has.
@@ -72,6 +71,5 @@ pub fn holdable(name: &str, status: &Status) -> Result<Holdable, Exit> {
     if let Some(path) = TargetPath::new(name).filter(|path| status.targets.contains_key(path)) {
         return Ok(Holdable::Target(path));
     }
-    err!("error: the daemon has no profile or target `{name}`; `appconfigd status` lists them");
-    Err(Exit::NoInput)
+    Err(unknown("profile or target", name))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::screen::err;
+use super::screen::unknown;
 use super::start::{Place, exit_of, runtime, silent};
 use super::status::print;
 use super::{Exit, Globals};
@@ -42,11 +42,8 @@ impl Arguments {
                 .await
                 .map_err(|error| silent(&error))?
                 .profiles;
-            if let Some(unknown) = names.iter().find(|name| !known.contains_key(*name)) {
-                err!(
-                    "error: the daemon has no profile `{unknown}`; `appconfigd status` lists them"
-                );
-                return Err(Exit::NoInput);
+            if let Some(name) = names.iter().find(|name| !known.contains_key(*name)) {
+                return Err(unknown("profile", name.as_str()));
             }
         }
         let profiles = (!names.is_empty()).then_some(names);

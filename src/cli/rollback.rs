@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::order::{Ends, give, profile};
 use super::recorded::{Recorded, choose};
-use super::screen::err;
+use super::screen::unknown;
 use super::start::runtime;
 use super::{Exit, Globals};
 use crate::daemon::history::versions;
@@ -50,8 +50,7 @@ impl Arguments {
         let recorded = runtime()?.block_on(Recorded::read(globals))?;
         let name = ProfileName::from(self.name.as_str());
         let Some(declared) = recorded.declared.profiles.get(&name) else {
-            err!("error: no profile `{name}`; `appconfigd status` lists them");
-            return Err(Exit::NoInput);
+            return Err(unknown("profile", name.as_str()));
         };
         let known: Vec<(Digest, Option<&str>)> = versions(&declared.identity, &recorded.state)
             .into_iter()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::globals::{count, process_environment};
 use super::screen::err;
-use super::start::{directories, logs, refused, runtime};
+use super::start::{directories, refused, with_settings};
 use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::daemon::{Daemon, Reread, RunEnd, Systemd, control_socket, supervise};
@@ -18,15 +18,7 @@ pub struct Arguments {}
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        let settings = match globals.read_settings() {
-            Ok(settings) => settings,
-            Err(exit) => return exit,
-        };
-        logs(globals);
-        match runtime() {
-            Ok(runtime) => runtime.block_on(keep(settings, globals)),
-            Err(exit) => exit,
-        }
+        with_settings(globals, async |settings| keep(settings, globals).await)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt::Arguments;
 use std::io::Write;
 
+use super::Exit;
+
 /// A line of the command's result.
 pub fn write_out(line: Arguments<'_>) {
     // Nobody reads any more: the exit code still tells.
@@ -25,3 +27,23 @@ macro_rules! err {
 }
 
 pub(crate) use {err, out};
+
+/// Prints a command's result as one JSON document; `what` names it in the error.
+pub fn json(what: &str, result: &impl serde::Serialize) -> Result<(), Exit> {
+    match serde_json::to_string_pretty(result) {
+        Ok(text) => {
+            out!("{text}");
+            Ok(())
+        }
+        Err(error) => {
+            err!("error: cannot write {what} as JSON: {error}");
+            Err(Exit::Failed)
+        }
+    }
+}
+
+/// Says that the command line names nothing that there is.
+pub fn unknown(noun: &str, name: &str) -> Exit {
+    err!("error: no {noun} `{name}`; `appconfigd status` lists them");
+    Exit::NoInput
+}

@@ -1,5 +1,6 @@
 //! What `run`, `once` and the commands beside a daemon have in common: runtime, directories, errors to exit codes.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::{Builder, Runtime};
@@ -26,6 +27,19 @@ pub fn runtime() -> Result<Runtime, Exit> {
         err!("error: cannot start the runtime: {error}");
         Exit::Failed
     })
+}
+
+/// Reads the settings, starts the log, and does the command's work.
+pub fn with_settings(globals: &Globals, work: impl AsyncFnOnce(Settings) -> Exit) -> Exit {
+    let settings = match globals.read_settings() {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    logs(globals);
+    match runtime() {
+        Ok(runtime) => runtime.block_on(work(settings)),
+        Err(exit) => exit,
+    }
 }
 
 /// Where things are kept for these settings.
@@ -137,9 +151,13 @@ pub fn silent(error: &ControlError) -> Exit {
             Exit::Failed
         }
         ControlError::NotPermitted { source, .. } => {
-            err!(
-                "error: {error}: {source}; the socket belongs to the daemon's user: ask as that user or as root"
-            );
+            let next = match source.kind() {
+                ErrorKind::PermissionDenied => {
+                    "it belongs to the daemon's user: ask as that user or as root"
+                }
+                _ => "give the daemon's `--runtime-directory`",
+            };
+            err!("error: {error}: {source}; {next}");
             Exit::Failed
         }
         ControlError::Unknown => {

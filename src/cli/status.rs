@@ -1,6 +1,6 @@
 //! `status`: what is on disk, since when, why not the newer one, what is pending.
 
-use super::screen::{err, out};
+use super::screen::{err, json, out};
 use super::start::{Place, refused, runtime, silent};
 use super::{Exit, Globals};
 use crate::clock::{Clock, second_of};
@@ -30,16 +30,10 @@ impl Arguments {
     }
 
     fn show(self, status: &Status) -> Exit {
-        if self.json {
-            match serde_json::to_string_pretty(status) {
-                Ok(text) => out!("{text}"),
-                Err(error) => {
-                    err!("error: cannot write the status as JSON: {error}");
-                    return Exit::Failed;
-                }
-            }
-        } else {
+        if !self.json {
             print(status);
+        } else if let Err(exit) = json("the status", status) {
+            return exit;
         }
         match (&status.daemon, status.state) {
             (None, _) => Exit::NoDaemon,

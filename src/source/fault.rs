@@ -191,7 +191,10 @@ fn of_credentials(call: &Call<'_>, error: &CredentialsError, trouble: Option<&Tr
             };
             (
                 kind,
-                format!("cannot get credentials: {}", clean(&last_cause(error).to_string())),
+                format!(
+                    "cannot get credentials: {}",
+                    clean(&last_cause(error).to_string())
+                ),
             )
         }
     };

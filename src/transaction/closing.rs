@@ -142,7 +142,9 @@ impl Machine {
             .accepted
             .retain(|one, _| old.profiles.contains_key(one));
         old.holds.retain(|one, _| old.profiles.contains_key(one));
-        old.before.held.retain(|one, _| old.profiles.contains_key(one));
+        old.before
+            .held
+            .retain(|one, _| old.profiles.contains_key(one));
         let depends = |name: &ServiceName| self.component.dependencies(name).iter().any(stands);
         old.services.retain(|name, _| depends(name));
         old

@@ -30,7 +30,10 @@ pub fn between(from: &str, to: &str, before: Option<&[u8]>, after: &[u8]) -> Str
         .timeout(THINKING_TIME)
         .diff_slices(&old, &new);
     // Whoever deploys a configuration must not steer the terminal of whoever looks.
-    escape(&diff.unified_diff().header(from, to).to_string(), &['\n', '\t'])
+    escape(
+        &diff.unified_diff().header(from, to).to_string(),
+        &['\n', '\t'],
+    )
 }
 
 /// What can be shown as lines: UTF-8 without NUL.

@@ -17,7 +17,8 @@ use crate::install::{Found, Installer, Metadata};
 use crate::ledger::{Direction, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{ServiceName, TargetPath};
-use crate::transaction::{Component, FileChange, Plan, Planner, Scope, one_line};
+use crate::transaction::{Component, FileChange, Plan, Planner, Scope};
+use crate::words::with_causes;
 
 /// What would happen, over all components.
 #[derive(Default)]
@@ -333,7 +334,7 @@ impl View<'_> {
                 line(&format!("target {path} would be replaced:"));
                 line(&format!(
                     "its difference cannot be shown: {}",
-                    one_line(&error)
+                    with_causes(&error)
                 ));
                 return words;
             }
