@@ -92,6 +92,17 @@ mod tests {
         }
     }
 
+    fn speaks_of_depth(reason: &str) -> bool {
+        ["nest", "deep", "recursion"]
+            .iter()
+            .any(|word| reason.contains(word))
+    }
+
+    /// Whatever the bytes were: a value, or a reason that fits a line.
+    fn said_in_a_line(parsed: Result<Value, Broken>) -> bool {
+        parsed.map_or_else(|broken| !broken.to_string().contains('\n'), |_| true)
+    }
+
     #[test]
     fn every_format_refuses_invalid_utf8_and_nul_and_names_the_place() {
         for format in [Format::Json, Format::Yaml, Format::Toml, Format::Text] {
@@ -131,16 +142,18 @@ mod tests {
                 Format::Toml => format!("a = {}", "[".repeat(20_000)),
                 _ => open.repeat(20_000),
             };
-            refusal(format, deep);
+            let reason = refusal(format, deep);
+            assert!(speaks_of_depth(&reason), "{format:?} {open}: {reason}");
         }
-        refusal(Format::Toml, format!("{} = 1", vec!["a"; 5_000].join(".")));
+        let dotted = refusal(Format::Toml, format!("{} = 1", vec!["a"; 5_000].join(".")));
+        assert!(speaks_of_depth(&dotted), "{dotted}");
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_a_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for format in [Format::Json, Format::Yaml, Format::Toml, Format::Text] {
-                let _ = parse(format, &bytes);
+                prop_assert!(said_in_a_line(parse(format, &bytes)));
             }
         }
 
@@ -149,7 +162,7 @@ mod tests {
             text in r#"([\[\]{}:,"'#&*!|>%@`=.<\-\n\t \\]|[a-c0-9]|<<: |--- |&a |\*a ){0,80}"#
         ) {
             for format in [Format::Json, Format::Yaml, Format::Toml] {
-                let _ = parse(format, text.as_bytes());
+                prop_assert!(said_in_a_line(parse(format, text.as_bytes())));
             }
         }
     }
