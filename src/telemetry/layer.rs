@@ -40,10 +40,10 @@ where
     W: Fn() -> Box<dyn Write> + Send + Sync + 'static,
 {
     fn enabled(&self, about: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // a span costs little, and its fields explain a warning below it
+        // A span costs little, and its fields explain a warning below it
         let level = match line::ours(about.target()) {
             true => self.level,
-            // the SDK prints whole answers of credential services even in its warnings; what they mean for us, we say
+            // The SDK prints whole answers of credential services even in its warnings; what they mean for us, we say
             false if about.target().starts_with("aws_") => return false,
             false => self.level.min(Level::WARN),
         };
@@ -83,7 +83,7 @@ where
         }
         event.record(&mut fields);
         let line = line::line(self.style, self.clock.now().wall, event.metadata(), &fields);
-        // nobody is left to be told that logs cannot be written
+        // Nobody is left to be told that logs cannot be written
         let _ = (self.writer)().write_all(line.as_bytes());
     }
 }

@@ -39,12 +39,11 @@ pub enum Format {
 
 /// Installs the process's subscriber. Called once, from the command line; a second call changes nothing.
 pub fn start(level: Level, format: Format) {
-    let surroundings = Surroundings::of_this_process();
-    let style = style(format, &surroundings);
+    let style = style(format, &StandardError::of_this_process());
     let lines = Lines::new(level.into(), style, Clock::system(), || {
         Box::new(io::stderr()) as Box<dyn Write>
     });
-    // the first subscriber stays
+    // The first subscriber stays
     let _ = tracing::subscriber::set_global_default(Registry::default().with(lines));
 }
 
@@ -60,31 +59,31 @@ impl From<Level> for tracing::Level {
     }
 }
 
-/// What decides how lines look.
-struct Surroundings {
+/// Where lines go, and so how they look.
+struct StandardError {
     terminal: bool,
     /// NO_COLOR is set and not empty (no-color.org).
     no_color: bool,
     /// JOURNAL_STREAM (systemd.exec(5)).
     journal_stream: Option<String>,
-    /// Device and inode of standard error.
-    stderr: Option<(u64, u64)>,
+    /// Its device and inode.
+    file: Option<(u64, u64)>,
 }
 
-impl Surroundings {
+impl StandardError {
     /// The one place of this module that looks at the process.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place of telemetry that reads the environment"
     )]
-    fn of_this_process() -> Surroundings {
+    fn of_this_process() -> StandardError {
         let stderr = io::stderr();
         let status = rustix::fs::fstat(stderr.as_fd()).ok();
-        Surroundings {
+        StandardError {
             terminal: stderr.is_terminal(),
             no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
             journal_stream: std::env::var("JOURNAL_STREAM").ok(),
-            stderr: status.map(|status| (status.st_dev, status.st_ino)),
+            file: status.map(|status| (status.st_dev, status.st_ino)),
         }
     }
 
@@ -94,16 +93,16 @@ impl Surroundings {
         let stream = stream.and_then(|stream| stream.split_once(':'));
         let stream =
             stream.and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
-        stream.is_some() && stream == self.stderr
+        stream.is_some() && stream == self.file
     }
 }
 
-fn style(format: Format, surroundings: &Surroundings) -> Style {
+fn style(format: Format, to: &StandardError) -> Style {
     let text = Style::Text {
-        colours: surroundings.terminal && !surroundings.no_color,
+        colours: to.terminal && !to.no_color,
     };
     match format {
-        Format::Auto if surroundings.journal() => Style::Journald,
+        Format::Auto if to.journal() => Style::Journald,
         Format::Auto | Format::Text => text,
         Format::Json => Style::Json,
         Format::Journald => Style::Journald,
@@ -114,12 +113,12 @@ fn style(format: Format, surroundings: &Surroundings) -> Style {
 mod tests {
     use super::*;
 
-    fn surroundings(journal_stream: Option<&str>) -> Surroundings {
-        Surroundings {
+    fn standard_error(journal_stream: Option<&str>) -> StandardError {
+        StandardError {
             terminal: false,
             no_color: false,
             journal_stream: journal_stream.map(str::to_owned),
-            stderr: Some((8, 42)),
+            file: Some((8, 42)),
         }
     }
 
@@ -132,30 +131,24 @@ mod tests {
             (Some(":"), Style::Text { colours: false }),
             (None, Style::Text { colours: false }),
         ] {
-            assert_eq!(style(Format::Auto, &surroundings(stream)), style_expected);
+            assert_eq!(style(Format::Auto, &standard_error(stream)), style_expected);
         }
-        let mut closed = surroundings(None);
-        closed.stderr = None;
+        let mut closed = standard_error(None);
+        closed.file = None;
         assert_eq!(style(Format::Auto, &closed), Style::Text { colours: false });
         assert_eq!(
-            style(Format::Json, &surroundings(Some("8:42"))),
+            style(Format::Json, &standard_error(Some("8:42"))),
             Style::Json
         );
     }
 
     #[test]
     fn colours_need_a_terminal_and_no_objection() {
-        let mut surroundings = surroundings(None);
-        surroundings.terminal = true;
-        assert_eq!(
-            style(Format::Auto, &surroundings),
-            Style::Text { colours: true }
-        );
-        surroundings.no_color = true;
-        assert_eq!(
-            style(Format::Text, &surroundings),
-            Style::Text { colours: false }
-        );
+        let mut to = standard_error(None);
+        to.terminal = true;
+        assert_eq!(style(Format::Auto, &to), Style::Text { colours: true });
+        to.no_color = true;
+        assert_eq!(style(Format::Text, &to), Style::Text { colours: false });
     }
 
     #[test]
