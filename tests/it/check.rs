@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::world::PROGRAM;
+
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/settings")
@@ -28,7 +30,7 @@ fn files(directory: &Path) -> Vec<String> {
 
 /// Runs `check` in a directory, without anything of this environment that has a say.
 fn check_in(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_appconfigd"));
+    let mut command = Command::new(PROGRAM);
     command.current_dir(directory).arg("check").args(arguments);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -199,7 +201,7 @@ fn a_loopback_endpoint_of_the_environment_allows_short_intervals() {
     let directory = fixtures("loopback");
     let refused = check_in(&directory, &["--settings", "every-second.yaml"]);
     assert_eq!(refused.status.code(), Some(78));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_appconfigd"));
+    let mut command = Command::new(PROGRAM);
     command
         .current_dir(&directory)
         .args(["--settings", "every-second.yaml", "check"]);

@@ -12,13 +12,19 @@ const TARGET: &str = "/etc/app/limits.json";
 const SLOW: &str = "profiles:\n  limits: {poll_interval: 60s}\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: [sh, -c, echo told >> told]}\n";
 const FAST: &str = "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: [sh, -c, echo told >> told]}\n";
 
-/// What the first version costs with this fault on one call: the calls, counted once the service has been told.
-fn calls_of_a_start(fault: &Value) -> Value {
+/// A world with the first version deployed, its server, and these settings.
+fn world(lines: &str) -> (World, Server) {
     let world = World::new();
     world.deploy("shop/prod/limits.json", version(1));
     let server = Server::start(&world);
+    world.settings(&server, lines);
+    (world, server)
+}
+
+/// What the first version costs with this fault on one call: the calls, counted once the service has been told.
+fn calls_of_a_start(fault: &Value) -> Value {
+    let (world, server) = world(SLOW);
     server.faults(json!([fault]));
-    world.settings(&server, SLOW);
     let daemon = world.run();
     wait_for(&format!("the service is told under {fault}"), || {
         whole(&world, &[1]);
@@ -45,20 +51,21 @@ fn whole(world: &World, versions: &[u32]) {
     }
 }
 
-fn costs(cases: &[(&str, &str, Value)]) {
+/// Holds what each fault on one call of this operation costs.
+fn costs(operation: &str, cases: &[(&str, &Value)]) {
     std::thread::scope(|scope| {
         let running: Vec<_> = cases
             .iter()
-            .map(|(kind, operation, expected)| {
+            .map(|(kind, expected)| {
                 let fault = json!({
                     "kind": kind, "operation": operation, "count": 1, "delay_ms": 300, "bytes": 10
                 });
-                scope.spawn(move || (kind, operation, expected, calls_of_a_start(&fault)))
+                scope.spawn(move || (kind, expected, calls_of_a_start(&fault)))
             })
             .collect();
         for case in running {
-            let (kind, operation, expected, calls) = case.join().unwrap();
-            assert_eq!(&calls, expected, "{kind} on {operation}");
+            let (kind, expected, calls) = case.join().unwrap();
+            assert_eq!(&&calls, expected, "{kind} on {operation}");
         }
     });
 }
@@ -69,39 +76,45 @@ fn calls(start: u64, get: u64, received: u64, early: u64, rejected: u64) -> Valu
 
 #[test]
 fn a_fault_while_a_session_starts_costs_one_call() {
-    costs(&[
-        // Nothing was carried out, or the session that nobody heard of is left alone: start again.
-        ("throttle", "start", calls(2, 1, 1, 0, 0)),
-        ("internal_error", "start", calls(2, 1, 1, 0, 0)),
-        ("drop_before", "start", calls(2, 1, 1, 0, 0)),
-        ("drop_after", "start", calls(2, 1, 1, 0, 0)),
-        ("truncate", "start", calls(2, 1, 1, 0, 0)),
-        // Late is not lost.
-        ("delay", "start", calls(1, 1, 1, 0, 0)),
-    ]);
+    // Nothing was carried out, or the session that nobody heard of is left alone: start again.
+    let once_more = calls(2, 1, 1, 0, 0);
+    costs(
+        "start",
+        &[
+            ("throttle", &once_more),
+            ("internal_error", &once_more),
+            ("drop_before", &once_more),
+            ("drop_after", &once_more),
+            ("truncate", &once_more),
+            // Late is not lost.
+            ("delay", &calls(1, 1, 1, 0, 0)),
+        ],
+    );
 }
 
 #[test]
 fn a_fault_while_a_configuration_is_fetched_costs_as_little_as_can_be() {
-    costs(&[
-        // The token was not spent: it is sent once more.
-        ("throttle", "get", calls(1, 2, 1, 0, 0)),
-        ("internal_error", "get", calls(1, 2, 1, 0, 0)),
-        ("drop_before", "get", calls(1, 2, 1, 0, 0)),
-        // The token was spent by an answer that never came: it is sent once more, refused, and the session renewed. What
-        // was on its way is sent again by the new session.
-        ("drop_after", "get", calls(2, 3, 2, 0, 1)),
-        ("truncate", "get", calls(2, 3, 2, 0, 1)),
-        ("delay", "get", calls(1, 1, 1, 0, 0)),
-    ]);
+    // The token was not spent: it is sent once more.
+    let once_more = calls(1, 2, 1, 0, 0);
+    // The token was spent by an answer that never came: it is sent once more, refused, and the session renewed. What was
+    // on its way is sent again by the new session.
+    let renewed = calls(2, 3, 2, 0, 1);
+    costs(
+        "get",
+        &[
+            ("throttle", &once_more),
+            ("internal_error", &once_more),
+            ("drop_before", &once_more),
+            ("drop_after", &renewed),
+            ("truncate", &renewed),
+            ("delay", &calls(1, 1, 1, 0, 0)),
+        ],
+    );
 }
 
 #[test]
 fn a_change_arrives_once_and_whole_under_every_fault_in_a_row() {
-    let world = World::new();
-    world.deploy("shop/prod/limits.json", version(1));
-    let server = Server::start(&world);
-    world.settings(&server, FAST);
+    let (world, server) = world(FAST);
     let daemon = world.run();
     wait_for("the first version is told", || world.read("told"));
     let kinds = ["drop_after", "internal_error", "truncate", "drop_before"];
@@ -131,10 +144,7 @@ fn a_change_arrives_once_and_whole_under_every_fault_in_a_row() {
 
 #[test]
 fn a_restart_receives_nothing_again_and_keeps_the_session() {
-    let world = World::new();
-    world.deploy("shop/prod/limits.json", version(1));
-    let server = Server::start(&world);
-    world.settings(&server, FAST);
+    let (world, server) = world(FAST);
     for _ in 0..3 {
         let daemon = world.run();
         let before = server.count(PROFILE, "get");
@@ -159,10 +169,7 @@ fn a_restart_receives_nothing_again_and_keeps_the_session() {
 
 #[test]
 fn a_kill_in_the_middle_of_a_poll_costs_at_most_a_session() {
-    let world = World::new();
-    world.deploy("shop/prod/limits.json", version(1));
-    let server = Server::start(&world);
-    world.settings(&server, FAST);
+    let (world, server) = world(FAST);
     let daemon = world.run();
     wait_for("the first version is told", || world.read("told"));
     server.faults(json!([{"kind": "delay", "operation": "get", "delay_ms": 300, "count": 1}]));

@@ -27,6 +27,21 @@ pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Starts a `serve` and reads its first line, which says its address.
+pub fn listening(serve: &mut Command) -> (Child, String) {
+    let mut child = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("listening on http://")
+        .expect("the first line");
+    let address = address.to_owned();
+    (child, address)
+}
+
 /// A directory with `store/`, `root/` and `appconfigd.yaml`.
 pub struct World {
     directory: tempfile::TempDir,
@@ -232,7 +247,8 @@ impl Server {
 
     /// On an address that was free a moment ago: for a server that comes back.
     pub fn listen(world: &World, address: &str) -> Server {
-        let mut child = Command::new(PROGRAM)
+        let mut serve = Command::new(PROGRAM);
+        serve
             .args([
                 "serve",
                 "--controls",
@@ -243,19 +259,8 @@ impl Server {
                 "--directory",
             ])
             .arg(world.path("store"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .expect("the first line")
-            .to_owned();
+            .stderr(Stdio::null());
+        let (child, address) = listening(&mut serve);
         Server { child, address }
     }
 

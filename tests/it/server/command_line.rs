@@ -1,14 +1,15 @@
 //! Start, refusal, end.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::served::{PROGRAM, Served, refused};
+use super::served::{Served, refused};
+use crate::world::{PROGRAM, listening};
 
 #[test]
 fn sigterm_and_sigint_end_the_server_with_0_even_with_connections_open() {
@@ -88,11 +89,12 @@ fn a_port_that_is_taken_is_1() {
     let directory = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    assert_eq!(
-        refused(&["--listen", &address], directory.path())
-            .status
-            .code(),
-        Some(1)
+    let output = refused(&["--listen", &address], directory.path());
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains(&address) && text.contains("--listen"),
+        "{text}"
     );
 }
 
@@ -102,23 +104,12 @@ fn logs_hold_neither_tokens_nor_configurations() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir_all(directory.path().join("shop/prod")).unwrap();
     fs::write(directory.path().join("shop/prod/limits.json"), "top-secret").unwrap();
-    let mut child = command
+    command
         .args(["serve", "--directory"])
         .arg(directory.path())
         .env("APPCONFIGD_LOG_LEVEL", "trace")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let address = line
-        .strip_prefix("listening on http://")
-        .expect("the first line")
-        .trim()
-        .to_owned();
+        .stderr(Stdio::piped());
+    let (child, address) = listening(&mut command);
     let mut served = Served {
         child,
         address,

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::served::{PATIENCE, Served, get_path};
+use super::served::{Served, get_path};
+use crate::world::PATIENCE;
 
 #[test]
 fn throttling_and_internal_errors_do_not_spend_the_token() {

@@ -1,19 +1,16 @@
 //! The program serving a directory of its own, and a client without an SDK.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_appconfigd");
-/// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::world::{PATIENCE, PROGRAM, listening, wait_for};
 
 /// A served directory with one configuration, `shop/prod/limits.json`.
 pub struct Served {
@@ -31,22 +28,12 @@ impl Served {
             "{\"limit\": 1}",
         )
         .unwrap();
-        let mut child = Command::new(PROGRAM)
+        let mut serve = Command::new(PROGRAM);
+        serve
             .args(["serve", "--directory"])
             .arg(directory.path())
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .strip_prefix("listening on http://")
-            .expect("the first line")
-            .trim()
-            .to_owned();
+            .args(arguments);
+        let (child, address) = listening(&mut serve);
         Served {
             child,
             address,
@@ -131,14 +118,8 @@ impl Served {
             signal,
         )
         .unwrap();
-        let since = Instant::now();
-        while since.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        panic!("the server does not end");
+        let status = wait_for("the server ends", || self.child.try_wait().unwrap());
+        status.code()
     }
 }
 
