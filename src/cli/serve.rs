@@ -75,7 +75,7 @@ impl Arguments {
 }
 
 async fn serve(options: Options) -> Exit {
-    // before the address is printed: whoever reads it may send a signal
+    // Before the address is printed: whoever reads it may send a signal
     let stopped = match stop_signal() {
         Ok(stopped) => stopped,
         Err(error) => return failed("cannot listen for signals", &error),

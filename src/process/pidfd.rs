@@ -39,7 +39,7 @@ impl Pidfd {
     }
 }
 
-#[allow(
+#[expect(
     deprecated,
     reason = "an `OwnedFd` keeps its descriptor open, which is all that the newer, unsafe constructor asks for"
 )]

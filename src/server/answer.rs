@@ -66,6 +66,10 @@ impl Refusal {
         refusal
     }
 
+    pub fn too_large() -> Refusal {
+        Refusal::new(ErrorCode::RequestTooLarge, "Request too large")
+    }
+
     pub fn internal() -> Refusal {
         Refusal::new(ErrorCode::InternalServer, "Internal server error")
     }
@@ -108,7 +112,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn whole(self) -> Response {
-        // as a `Body`: axum gives bare bytes a content type, which an unchanged answer does not have
+        // As a `Body`: axum gives bare bytes a content type, which an unchanged answer does not have
         (self.status, self.headers, Body::from(self.body)).into_response()
     }
 
@@ -141,7 +145,7 @@ impl axum::body::HttpBody for Breaking {
         match self.first.take().filter(|first| !first.is_empty()) {
             Some(first) => Poll::Ready(Some(Ok(http_body::Frame::data(first)))),
             None => {
-                // the flush that follows a body which is not ready ends the connection
+                // The flush that follows a body which is not ready ends the connection
                 self.grip.cut_after_flush();
                 Poll::Pending
             }

@@ -48,7 +48,7 @@ impl Listener for Door {
     type Addr = Grip;
 
     async fn accept(&mut self) -> (Connection, Grip) {
-        // axum's own listener waits and tries again where the process is out of file descriptors
+        // Axum's own listener waits and tries again where the process is out of file descriptors
         let (stream, _) = Listener::accept(&mut self.listener).await;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off delays of a connection");
@@ -66,7 +66,7 @@ impl Listener for Door {
     }
 
     fn local_addr(&self) -> io::Result<Grip> {
-        // nobody asks: the address is read before the door is made
+        // Nobody asks: the address is read before the door is made
         Ok(Grip(Arc::new(AtomicU8::new(WHOLE))))
     }
 }
@@ -129,7 +129,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when its own buffer is empty, so everything is in the kernel's hands here
+        // Hyper flushes when its own buffer is empty, so everything is in the kernel's hands here
         if self.state.load(Ordering::SeqCst) == ENDING {
             self.state.store(CUT, Ordering::SeqCst);
         }

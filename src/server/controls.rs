@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -120,9 +120,8 @@ async fn show_sessions(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn parsed<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let body = axum::body::to_bytes(body, LONGEST_REQUEST)
-        .await
-        .unwrap_or_else(|_| Bytes::new());
+    let body = axum::body::to_bytes(body, LONGEST_REQUEST).await;
+    let body = body.map_err(|_| Refusal::too_large())?;
     serde_json::from_slice(&body)
         .map_err(|error| Refusal::new(ErrorCode::Serialization, error.to_string()))
 }

@@ -110,7 +110,7 @@ impl Server {
             return Err(ServerError::MinimumInterval(options.minimum_interval));
         }
         let path = options.directory;
-        // events come with absolute paths without links
+        // Events come with absolute paths without links
         let directory = path
             .canonicalize()
             .ok()
@@ -214,7 +214,7 @@ impl Shared {
 }
 
 fn router(controls: bool) -> Router<Arc<Shared>> {
-    // axum lets `get` answer HEAD too, which the service does not know
+    // Axum lets `get` answer HEAD too, which the service does not know
     let router = Router::new()
         .route(wire::START_PATH, post(operations::start))
         .route(wire::GET_PATH, get(operations::get).head(wrong_method));

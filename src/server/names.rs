@@ -43,7 +43,7 @@ pub fn of_file(file_name: &str) -> Option<String> {
         || file_name.ends_with(SIDECAR_SUFFIX)
         || LEFTOVER_SUFFIXES.iter().any(|suffix| file_name.ends_with(suffix))
         || (file_name.starts_with('#') && file_name.ends_with('#'))
-        // vim asks with this name whether it may create files
+        // Vim asks with this name whether it may create files
         || file_name == "4913";
     if ignored {
         return None;

@@ -31,10 +31,7 @@ pub async fn start(
 ) -> Response {
     let asked = match axum::body::to_bytes(body, LONGEST_REQUEST).await {
         Ok(body) => Asked::parse(&body, shared.minimum_interval),
-        Err(_) => Err(Refusal::new(
-            ErrorCode::RequestTooLarge,
-            "Request too large",
-        )),
+        Err(_) => Err(Refusal::too_large()),
     };
     let profile = asked.as_ref().ok().map(|asked| asked.profile.clone());
     if let Some(profile) = &profile {
@@ -83,6 +80,7 @@ async fn answered(
     carry_out: impl AsyncFnOnce() -> Result<Answer, Refusal>,
 ) -> Response {
     let meeting = shared.state().faults.meet(operation, profile.as_ref());
+    // The answer's real lateness is what is asked for: it does not follow the clock of `/_local/clock`.
     if !meeting.delay.is_zero() {
         tokio::time::sleep(meeting.delay).await;
     }
@@ -144,11 +142,11 @@ async fn started(shared: &Shared, asked: Asked) -> Result<Answer, Refusal> {
 
 async fn polled(shared: &Shared, known: Option<(TokenKey, ProfileId)>) -> Result<Answer, Refusal> {
     let (token, profile) = known.ok_or_else(|| Refusal::token(Problem::Corrupted))?;
-    // before the store is asked: a token that is refused is refused whatever has become of the file
+    // Before the store is asked: a token that is refused is refused whatever has become of the file
     let examined = shared.state().sessions.examine(token, shared.now());
     examined.map_err(|problem| refused(shared, &profile, problem))?;
     let deployment = shared.store.current(&profile).await.map_err(|_| {
-        // the request names nothing but its token, which does not belong in an error
+        // The request names nothing but its token, which does not belong in an error
         Refusal::not_found(ResourceType::Configuration, BTreeMap::new())
     })?;
     let next = Token::random().map_err(|error| out_of_tokens(&error))?;

@@ -68,7 +68,7 @@ impl Hub {
             state: Mutex::new(state),
         });
         let weak = Arc::downgrade(&hub);
-        // ends when the hub goes: notify then drops the sender
+        // Ends when the hub goes: notify then drops the sender
         let thread = std::thread::Builder::new().name("watch".into());
         thread
             .spawn(move || sort(&events, &weak))
@@ -170,11 +170,11 @@ fn sort(events: &Receiver<notify::Result<notify::Event>>, hub: &Weak<Hub>) {
 impl State {
     fn take(&mut self, event: &notify::Event) {
         let kind = match event.kind {
-            // reading is no change, and our own looking would never end
+            // Reading is no change, and our own looking would never end
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => Kind::Changed,
             EventKind::Access(_) => return,
             EventKind::Modify(ModifyKind::Data(_)) => Kind::Writing,
-            // said a second time, after its two halves
+            // Said a second time, after its two halves
             EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,
             _ => Kind::Changed,
         };
@@ -226,7 +226,7 @@ impl State {
                     name: name.clone(),
                     kind,
                 };
-                // a receiver that is gone needs no change
+                // A receiver that is gone needs no change
                 let _ = sender.send(change);
             }
         }
@@ -254,7 +254,7 @@ impl State {
     /// The kernel watches the directory no more, or watches what was moved away from its name.
     fn disarm(&mut self, real: &Path) {
         self.armed.remove(real);
-        // it is an error that it has no watch, and no matter
+        // It is an error that it has no watch, and no matter
         let _ = self.inotify.unwatch(real);
         let lost = |wanted: &Wanted| {
             wanted.real.as_deref() == Some(real) || wanted.ancestor.as_deref() == Some(real)
@@ -288,7 +288,7 @@ impl State {
 
     /// Watches a wanted directory, or its nearest ancestor that exists.
     fn arm(&mut self, directory: &Path) {
-        // again while a directory is made between the failed look at it and the watch on its ancestor
+        // Again while a directory is made between the failed look at it and the watch on its ancestor
         for _ in 0..8 {
             let real = directory
                 .canonicalize()

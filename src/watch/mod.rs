@@ -171,7 +171,7 @@ mod tests {
             fs::File::create(late.join("a")).unwrap();
             seen(&mut changes, named("a")).await;
             fs::remove_dir_all(directory.path().join("one")).unwrap();
-            // gone
+            // Gone
             seen(&mut changes, |change| {
                 change.directory == late && change.name.is_none()
             })

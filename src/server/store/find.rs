@@ -115,7 +115,7 @@ fn entries(
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let (file_name, path) = (entry.file_name(), entry.path());
-        // a file name that is not UTF-8 cannot be asked for
+        // A file name that is not UTF-8 cannot be asked for
         if let Some(name) = file_name
             .to_str()
             .and_then(|file_name| name_of(file_name, &path))

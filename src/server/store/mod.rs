@@ -124,7 +124,7 @@ impl Store {
                 Ok((path, look))
             });
             let pause = match found {
-                // a file that is gone twice is gone; once may be between an editor's two renames
+                // A file that is gone twice is gone; once may be between an editor's two renames
                 Err(why) if missing.is_some() => return Err(why),
                 Err(why) => {
                     (missing, last) = (Some(why), None);
@@ -148,6 +148,7 @@ impl Store {
                     pause
                 }
             };
+            // Between two looks real time has to pass: it is measured against the kernel's times of files.
             tokio::time::sleep(pause).await;
         }
         entry.old().ok_or(Missing::Deployment)

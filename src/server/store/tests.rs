@@ -47,7 +47,7 @@ async fn a_change_is_in_the_next_answer_without_any_event() {
     let folder = with(&[("a.json", "1")]).unwrap();
     assert_eq!(folder.current("a").await.unwrap().bytes, "1");
     for round in 2..20_u64 {
-        // the same size, at once after the last answer
+        // The same size, at once after the last answer
         fs::write(folder.path("a.json"), (round % 10).to_string()).unwrap();
         let deployment = folder.current("a").await.unwrap();
         assert_eq!(deployment.bytes, (round % 10).to_string());

@@ -26,7 +26,7 @@ pub async fn follow(store: Arc<Store>) {
     arm(&store, &mut watcher);
     while let Some(first) = changes.recv().await {
         let mut folders = BTreeSet::new();
-        // a writer is noted before anything is waited for: a call may be about to take the file
+        // A writer is noted before anything is waited for: a call may be about to take the file
         note(&store, first, &mut folders);
         tokio::time::sleep(BURST).await;
         while let Some(next) = changes.next_now() {
@@ -102,7 +102,7 @@ fn names_of(store: &Store, folder: &Path) -> Option<(String, String)> {
 
 impl Store {
     fn note_writer(&self, directory: &Path, name: &str, kind: Kind) {
-        // who writes a sidecar writes the configuration
+        // Who writes a sidecar writes the configuration
         let path = directory.join(names::described_by(name).unwrap_or(name));
         match kind {
             Kind::Writing => {
