@@ -16,7 +16,7 @@ use super::target::TargetReader;
 use super::text::Texts;
 use super::valid::{Profile, ProfileName, Service, ServiceName, Settings, TargetPath};
 use super::written::{self, File};
-use super::{Circumstances, service, yaml};
+use super::{Circumstances, objection, service, yaml};
 
 /// What all files say together, nothing filled in.
 #[derive(Debug)]
@@ -115,6 +115,9 @@ impl Merged {
         let mut service_places = used.in_place;
         let declared = self.services.iter().map(|Entry { name, .. }| name);
         service_places.extend(declared.map(|name| (name.value.as_str().into(), name.at)));
+        if every_use_is_known {
+            objection::warn(&services, &targets, &service_places, findings);
+        }
         let ready_timeout = timeout(&self.ready_timeout, "ready_timeout", 300, findings);
         let stop_timeout = timeout(&self.stop_timeout, "stop_timeout", 30, findings);
         let root = directories.root(&self.root, circumstances.root.as_deref());

@@ -12,6 +12,7 @@ mod finding;
 mod keyword;
 mod merged;
 mod node;
+mod objection;
 mod origin;
 mod path;
 mod places;
