@@ -53,6 +53,7 @@ proptest! {
         named.extend(state.accepted.values().map(|version| version.digest));
         named.extend(state.history.values().flatten().map(|version| version.digest));
         named.extend(state.found_files.iter().map(|file| file.digest));
+        named.extend(state.held_profiles.values().map(|held| held.version.digest));
         named.extend(state.intents.values().flat_map(|intent| intent.profiles.values()).map(|version| version.digest));
         let database = raw(directory.path());
         let mut stored = database.prepare("SELECT digest FROM bodies").unwrap();
