@@ -51,7 +51,7 @@ fn undisturbed(fate: Fate) -> Vec<String> {
     calls
 }
 
-fn once(world: &World, judge: impl FnMut(&Call) -> Act) -> Option<i32> {
+fn once(world: &World, judge: impl FnMut(&Call) -> Act + Send) -> Option<i32> {
     let command = world.command(&["once", "--log-level", "debug"]);
     trace(&command, &world.path("root").canonicalize().unwrap(), judge)
 }
@@ -166,6 +166,9 @@ fn a_kill_at_any_call_leaves_whole_files_and_no_service_uninformed() {
     for (call, times) in &killed {
         eprintln!("  {times:4} {call}");
     }
-    assert!(killed.len() > 10 || stride > SAMPLE, "hardly anything was killed");
+    assert!(
+        killed.len() > 10 || stride > SAMPLE,
+        "hardly anything was killed"
+    );
     assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -16,7 +16,9 @@ use serde_json::json;
 
 use crate::skip::skip;
 use crate::world::{Server, World, wait_for};
-use scene::{Fate, OLD, Refused, Stays, TurnedDown, names, recover, versions_by_age, whole, world_of};
+use scene::{
+    Fate, OLD, Refused, Stays, TurnedDown, names, recover, versions_by_age, whole, world_of,
+};
 
 mod calls;
 mod matrix;

@@ -109,7 +109,10 @@ pub fn is_received(world: &World, fate: Fate) -> bool {
     let version = Digest::of(format!("{}\n", fate.version()).as_bytes());
     let status = world.status().unwrap_or_default();
     let received = |profile: &str| status["profiles"][profile]["received"]["digest"].clone();
-    ["app", "extra"].map(received).iter().all(|digest| *digest == json!(version))
+    ["app", "extra"]
+        .map(received)
+        .iter()
+        .all(|digest| *digest == json!(version))
 }
 
 /// After the crash: things are put right, with or without the source; then the next version goes through.
@@ -246,4 +249,3 @@ pub fn own(world: &World) -> Vec<PathBuf> {
     let own = parents.map(|path: &Path| path.join(".appconfigd"));
     own.filter(|path| path.exists()).collect()
 }
-

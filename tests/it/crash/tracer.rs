@@ -38,21 +38,30 @@ pub enum Act {
 
 /// Runs a command to its end. `judge` is asked about every call that `calls` knows and that is about something below
 /// `place`, or about a process. The exit code; `None` for a death by signal.
-pub fn trace(command: &Command, place: &Path, judge: impl FnMut(&Call) -> Act) -> Option<i32> {
-    let agent = start(command);
-    let mut tracer = Tracer {
-        agent,
-        place: place.to_owned(),
-        judge,
-        failing: BTreeMap::new(),
-    };
-    loop {
-        match tracer.step() {
-            Some(End::Code(code)) => return Some(code),
-            Some(End::Killed) => return None,
-            None => {}
-        }
-    }
+pub fn trace(
+    command: &Command,
+    place: &Path,
+    judge: impl FnMut(&Call) -> Act + Send,
+) -> Option<i32> {
+    // In a thread of its own: when it ends, what the agent was about to start when it was killed is let go by the kernel.
+    std::thread::scope(|scope| {
+        let tracing = scope.spawn(|| {
+            let mut tracer = Tracer {
+                agent: start(command),
+                place: place.to_owned(),
+                judge,
+                failing: BTreeMap::new(),
+            };
+            loop {
+                match tracer.step() {
+                    Some(End::Code(code)) => return Some(code),
+                    Some(End::Killed) => return None,
+                    None => {}
+                }
+            }
+        });
+        tracing.join().unwrap()
+    })
 }
 
 /// A stopped process that is traced from its first call on.
@@ -82,8 +91,7 @@ fn start(command: &Command) -> Pid {
         | Options::PTRACE_O_TRACECLONE
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL;
+        | Options::PTRACE_O_TRACEEXEC;
     ptrace::seize(agent, options).unwrap();
     kill(agent, Signal::SIGCONT).unwrap();
     agent
@@ -104,7 +112,7 @@ struct Tracer<J> {
 
 impl<J: FnMut(&Call) -> Act> Tracer<J> {
     fn step(&mut self) -> Option<End> {
-        // Threads of other tests have children too.
+        // This thread's own children only.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         match waitpid(None, Some(flags)).unwrap() {
             WaitStatus::PtraceSyscall(thread) => self.call(thread),
