@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use super::scene::{Fate, is_received, recover, whole, world_of};
+use super::scene::{Fate, is_received, place, recover, whole, world_of};
 use super::tracer::{Act, Call, trace};
 use crate::skip::skip;
 use crate::world::World;
@@ -38,45 +39,30 @@ impl fmt::Display for Point {
     }
 }
 
-/// The calls of an undisturbed run that leave something else behind.
-fn undisturbed(fate: Fate) -> Vec<String> {
+/// How many calls of an undisturbed run leave something else behind.
+fn undisturbed(fate: Fate) -> usize {
     let (world, _server) = world_of(fate);
-    let mut calls = Vec::new();
-    once(&world, |call| {
-        if call.changes {
-            calls.push(words(&world, call));
-        }
+    let calls = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&calls);
+    let judge = move |call: &Call| {
+        seen.fetch_add(usize::from(call.changes), Ordering::Relaxed);
         Act::Happens
-    });
-    calls
+    };
+    let code = trace(once(&world), place(&world), judge).wait();
+    assert!(code.is_some(), "it ends by itself");
+    calls.load(Ordering::Relaxed)
 }
 
-fn once(world: &World, judge: impl FnMut(&Call) -> Act + Send) -> Option<i32> {
-    let command = world.command(&["once", "--log-level", "debug"]);
-    trace(&command, &world.path("root").canonicalize().unwrap(), judge)
-}
-
-/// A call without what differs from run to run.
-fn words(world: &World, call: &Call) -> String {
-    let root = world.path("root").canonicalize().unwrap();
-    let paths = call.paths.iter();
-    let paths = paths.map(|path| {
-        let path = path.strip_prefix(&root).unwrap_or(path);
-        let path = path.display().to_string();
-        // Random names are not what a call is known by.
-        match path.rsplit_once(['/']) {
-            Some((own, name)) if own.ends_with(".appconfigd") => format!("{own}/{}…", &name[..4]),
-            _ => path,
-        }
-    });
-    format!("{} {}", call.name, paths.collect::<Vec<_>>().join(" "))
+fn once(world: &World) -> Command {
+    world.command(&["once", "--log-level", "debug"])
 }
 
 /// Kills `once` at its call of this number; what it was killed at, `None` if it made fewer.
 fn kill_at(world: &World, number: usize) -> Option<String> {
+    let at: Arc<Mutex<Option<String>>> = Arc::default();
+    let (killed, root) = (Arc::clone(&at), place(world));
     let mut seen = 0;
-    let mut at = None;
-    let code = once(world, |call| {
+    let judge = move |call: &Call| {
         if !call.changes {
             return Act::Happens;
         }
@@ -84,9 +70,14 @@ fn kill_at(world: &World, number: usize) -> Option<String> {
         if seen < number {
             return Act::Happens;
         }
-        at.get_or_insert_with(|| words(world, call));
+        killed
+            .lock()
+            .unwrap()
+            .get_or_insert_with(|| call.words(&root));
         Act::Kills
-    });
+    };
+    let code = trace(once(world), place(world), judge).wait();
+    let at = at.lock().unwrap().clone();
     assert_eq!(code.is_none(), at.is_some(), "{at:?}, exit code {code:?}");
     at
 }
@@ -130,7 +121,7 @@ fn a_kill_at_any_call_leaves_whole_files_and_no_service_uninformed() {
     let recorded = Fate::ALL.map(|fate| (fate, undisturbed(fate)));
     let points = recorded
         .iter()
-        .flat_map(|(fate, calls)| points(*fate, calls.len(), stride, offset));
+        .flat_map(|(fate, calls)| points(*fate, *calls, stride, offset));
     let waiting = Mutex::new(points.enumerate());
     let killed: Mutex<BTreeMap<String, usize>> = Mutex::default();
     let failed: Mutex<Vec<String>> = Mutex::default();

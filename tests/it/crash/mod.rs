@@ -21,6 +21,7 @@ use scene::{
 };
 
 mod calls;
+mod errors;
 mod matrix;
 mod scene;
 mod tracer;

@@ -104,6 +104,11 @@ pub fn wait_until_due(world: &World) {
     });
 }
 
+/// Below it lies all that the agent writes.
+pub fn place(world: &World) -> PathBuf {
+    world.path("root").canonicalize().unwrap()
+}
+
 /// Whether the second version is in the ledger, so that it needs no source any more.
 pub fn is_received(world: &World, fate: Fate) -> bool {
     let version = Digest::of(format!("{}\n", fate.version()).as_bytes());
@@ -151,47 +156,54 @@ pub fn recover(what: &str, fate: Fate, server_up: bool, world: &World, server: S
     assert_eq!(own(world), Vec::<PathBuf>::new(), "{what}");
 }
 
-/// Waits until the targets have these versions, every service has seen them, and nothing of ours is left.
+/// Waits until it is settled.
 fn settled(world: &World, what: &str, fate: Fate, wanted: &str) {
+    let what = format!("{what}: {wanted:?}");
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        wait_for(&what, || is_settled(world, wanted).then_some(()));
+    }));
+    assert!(
+        done.is_ok(),
+        "{what}; there is {:?}, status {:#}; log:\n{}",
+        stands(world),
+        world.status().unwrap_or(Value::Null),
+        world.log()
+    );
+    whole(world, fate);
+}
+
+/// Whether the targets have these versions, every service has seen them, and nothing of ours is left.
+pub fn is_settled(world: &World, wanted: &str) -> bool {
     let words: Vec<&str> = wanted.split(' ').collect();
     let seen = |targets: [usize; 2]| {
         let seen = targets.map(|target| words[target]);
         let seen: Vec<&str> = seen.into_iter().filter(|word| *word != "-").collect();
         seen.join(" ")
     };
+    if stands(world)
+        != [
+            wanted.to_owned(),
+            seen([0, 1]),
+            seen([1, 2]),
+            "0 0".to_owned(),
+        ]
+    {
+        return false;
+    }
+    let status = world.status().unwrap_or_default();
+    // A service that turned a version down took the old one.
+    let told = |name: &str| status["services"][name]["state"] == "acknowledged";
+    told("one") && told("two")
+}
+
+/// The versions of the targets, what each service has seen, and how many names are staged and kept.
+fn stands(world: &World) -> [String; 4] {
     let last = |name: &str| {
         let log = world.read(name).unwrap_or_default();
         log.lines().last().unwrap_or_default().trim().to_owned()
     };
-    let wanted = (wanted.to_owned(), seen([0, 1]), seen([1, 2]), 0, 0);
-    let stands = || {
-        (
-            versions(world),
-            last("one.log"),
-            last("two.log"),
-            names(world, "new-"),
-            names(world, "old-"),
-        )
-    };
-    let what = format!("{what}: {wanted:?}");
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        wait_for(&what, || (stands() == wanted).then_some(()));
-        wait_for("both services are settled", || {
-            let status = world.status()?;
-            let state = |name: &str| status["services"][name]["state"].clone();
-            // A service that turned a version down took the old one.
-            let told = json!("acknowledged");
-            (state("one") == told && state("two") == told).then_some(())
-        });
-    }));
-    assert!(
-        done.is_ok(),
-        "{what}; there is {:?}, status {:#}; log:\n{}",
-        stands(),
-        world.status().unwrap_or(Value::Null),
-        world.log()
-    );
-    whole(world, fate);
+    let own = format!("{} {}", names(world, "new-"), names(world, "old-"));
+    [versions(world), last("one.log"), last("two.log"), own]
 }
 
 /// Every target is one complete version with the right owner and mode.

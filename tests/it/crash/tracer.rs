@@ -9,6 +9,8 @@ use std::fs;
 use std::io::IoSliceMut;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -28,6 +30,26 @@ pub struct Call {
     pub changes: bool,
 }
 
+impl Call {
+    /// Without what differs from run to run; paths as seen from `place`.
+    pub fn words(&self, place: &Path) -> String {
+        let paths = self.paths.iter().map(|path| {
+            let path = path.strip_prefix(place).unwrap_or(path);
+            let path = path.display().to_string();
+            match path.rsplit_once('/') {
+                Some((own, name)) if own.ends_with(".appconfigd") => {
+                    format!("{own}/{}…", &name[..4])
+                }
+                _ => path,
+            }
+        });
+        let paths: Vec<String> = paths.collect();
+        format!("{} {}", self.name, paths.join(" "))
+            .trim()
+            .to_owned()
+    }
+}
+
 /// What becomes of a call.
 pub enum Act {
     Happens,
@@ -36,32 +58,51 @@ pub enum Act {
     Fails(Errno),
 }
 
-/// Runs a command to its end. `judge` is asked about every call that `calls` knows and that is about something below
-/// `place`, or about a process. The exit code; `None` for a death by signal.
+/// A process that is traced.
+pub struct Traced {
+    pub pid: Pid,
+    tracing: JoinHandle<Option<i32>>,
+}
+
+/// Starts a command. `judge` is asked about every call that `calls` knows and that is about something below `place`, or
+/// about a process.
 pub fn trace(
-    command: &Command,
-    place: &Path,
-    judge: impl FnMut(&Call) -> Act + Send,
-) -> Option<i32> {
-    // In a thread of its own: when it ends, what the agent was about to start when it was killed is let go by the kernel.
-    std::thread::scope(|scope| {
-        let tracing = scope.spawn(|| {
-            let mut tracer = Tracer {
-                agent: start(command),
-                place: place.to_owned(),
-                judge,
-                failing: BTreeMap::new(),
-            };
-            loop {
-                match tracer.step() {
-                    Some(End::Code(code)) => return Some(code),
-                    Some(End::Killed) => return None,
-                    None => {}
-                }
+    command: Command,
+    place: PathBuf,
+    judge: impl FnMut(&Call) -> Act + Send + 'static,
+) -> Traced {
+    let (sender, receiver) = channel();
+    // A thread of its own: when it ends, what the agent was about to start when it was killed is let go by the kernel.
+    let tracing = std::thread::spawn(move || {
+        let agent = start(&command);
+        sender.send(agent).unwrap();
+        let mut tracer = Tracer {
+            agent,
+            place,
+            judge,
+            failing: BTreeMap::new(),
+        };
+        loop {
+            match tracer.step() {
+                Some(End::Code(code)) => return Some(code),
+                Some(End::Killed) => return None,
+                None => {}
             }
-        });
-        tracing.join().unwrap()
-    })
+        }
+    });
+    let pid = receiver.recv().unwrap();
+    Traced { pid, tracing }
+}
+
+impl Traced {
+    pub fn has_ended(&self) -> bool {
+        self.tracing.is_finished()
+    }
+
+    /// The exit code; `None` for a death by signal.
+    pub fn wait(self) -> Option<i32> {
+        self.tracing.join().unwrap()
+    }
 }
 
 /// A stopped process that is traced from its first call on.
