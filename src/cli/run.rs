@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::globals::{count, process_environment};
 use super::screen::err;
-use super::start::{directories, refused, with_settings};
+use super::start::{directories, refused, silent, with_settings};
 use super::{Exit, Globals};
 use crate::clock::Clock;
+use crate::daemon::control::fits;
 use crate::daemon::{Daemon, Reread, RunEnd, Systemd, control_socket, supervise};
 use crate::settings::{self, Profile, Settings};
 
@@ -24,6 +25,10 @@ impl Arguments {
 
 async fn keep(settings: Settings, globals: &Globals) -> Exit {
     let directories = directories(globals, &settings);
+    let socket = control_socket(&directories.runtime);
+    if let Err(error) = fits(&socket) {
+        return silent(&error);
+    }
     let manager = process_environment("NOTIFY_SOCKET");
     let systemd = Systemd::new(manager, sd_notify::watchdog_enabled());
     // Without a service manager nobody is ordered after our READY, and unit jobs need not wait for it.
@@ -45,7 +50,6 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
     if let Some((directory, endpoint)) = daemon.local() {
         invite(daemon.settings(), directory, &endpoint);
     }
-    let socket = control_socket(&directories.runtime);
     match supervise(daemon, socket.clone(), systemd, reread(globals.clone())).await {
         Ok(RunEnd::Stopped) => {
             tracing::info!("stopped");

@@ -1,6 +1,7 @@
 //! The control socket: HTTP over a unix socket in the runtime directory, for this host's operator only.
 
 use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, socket};
+use nix::sys::stat::{Mode, fchmod};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -96,8 +99,7 @@ impl Server {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let listener = listen(path)?;
         let router = Router::new()
             .route("/status", get(status))
             .route("/declared", get(declared))
@@ -124,6 +126,33 @@ impl Server {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(reason = %error, "the control socket was gone already");
         }
+    }
+}
+
+fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    let socket = named(path)?;
+    // What a narrow umask has taken from ourselves.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    nix::sys::socket::listen(&socket, Backlog::MAXCONN)?;
+    UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
+}
+
+/// A socket whose name is closed to others from the first moment, whatever the umask is.
+fn named(path: &Path) -> std::io::Result<OwnedFd> {
+    let address = UnixAddr::new(path)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // The name gets the mode that the socket has when it is bound, less the umask.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(socket.as_raw_fd(), &address)?;
+    Ok(socket)
+}
+
+/// Whether a daemon could listen there: to be asked before anything is begun.
+pub fn fits(path: &Path) -> Result<(), ControlError> {
+    match UnixAddr::new(path) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ControlError::TooLong(path.to_owned())),
     }
 }
 
@@ -402,4 +431,18 @@ async fn answered<T: serde::de::DeserializeOwned>(
     }
     let answer = answer.error_for_status().map_err(ControlError::Silent)?;
     answer.json().await.map_err(ControlError::Silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_closed_to_others_from_the_moment_it_has_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let _socket = named(&path).unwrap();
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o177, 0, "{mode:o}");
+    }
 }

@@ -175,7 +175,9 @@ impl QueueView {
             excused: on_drift == OnDrift::Ignore,
             held: self.state.held_targets.contains_key(path),
         };
-        (status, reason.or(waiting))
+        let pauses = self.trouble.clone();
+        let pauses = pauses.filter(|_| status.state != TargetCondition::InSync);
+        (status, reason.or(waiting).or(pauses))
     }
 
     /// Files of others that were found in this target's place.

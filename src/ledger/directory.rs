@@ -2,12 +2,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use super::error::LedgerError;
+use super::presence;
 
 /// Names inside a state directory.
 #[derive(Clone, Debug)]
@@ -63,7 +65,31 @@ impl Directory {
 
     /// Takes the directory for this process, until the lock is dropped. Children do not inherit it.
     pub(super) fn lock(&self) -> Result<Lock, LedgerError> {
-        let path = self.path.join("lock");
+        let file = self.take()?;
+        Ok(Lock(Mutex::new(file)))
+    }
+
+    /// Takes the directory once more where it, or its lock, has been removed since: another process may have come then.
+    /// The directory is made anew where it is missing.
+    pub(super) fn hold(&self, lock: &Lock) -> Result<(), LedgerError> {
+        let mut held = lock.file();
+        let ours = held
+            .metadata()
+            .map_err(|error| LedgerError::io("look at", &self.path, error))?;
+        if presence::file(&self.lock_file())? == Some((ours.dev(), ours.ino())) {
+            return Ok(());
+        }
+        self.make()?;
+        *held = self.take()?;
+        Ok(())
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    fn take(&self) -> Result<File, LedgerError> {
+        let path = self.lock_file();
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -82,14 +108,18 @@ impl Directory {
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path, error)),
         }
-        let lock = Lock(file);
         // Written before what is left of an older text goes, so that there is a number to read at any time.
         let text = format!("{}\n", std::process::id());
-        let file = &lock.0;
-        file.write_all_at(text.as_bytes(), 0)
-            .and_then(|()| file.set_len(text.len() as u64))
-            .map_err(|error| LedgerError::io("write our process number to", &path, error))?;
-        Ok(lock)
+        let written = file.write_all_at(text.as_bytes(), 0);
+        match written.and_then(|()| file.set_len(text.len() as u64)) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                // As at the end of a `Lock`.
+                let _ = file.unlock();
+                let step = "write our process number to";
+                Err(LedgerError::io(step, &path, error))
+            }
+        }
     }
 
     /// Remembers damage for the next start. It is only a help: where it fails, the error that was met is told anyway.
@@ -170,6 +200,20 @@ impl Directory {
         Ok(path)
     }
 
+    /// Removes a log that belongs to no database any more: a new one would take it for its own.
+    pub(super) fn drop_log(&self) -> Result<(), LedgerError> {
+        for suffix in ["-wal", "-shm"] {
+            let log = beside(&self.database(), suffix);
+            match fs::remove_file(&log) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LedgerError::io("remove", &log, error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the new ledger its name.
     #[expect(
         clippy::disallowed_methods,
@@ -232,18 +276,25 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), LedgerError> {
         .map_err(|error| LedgerError::io("set the mode of", path, error))
 }
 
-fn sync(directory: &Path) -> Result<(), LedgerError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| LedgerError::io("sync the directory", directory, error))
+/// Of a directory, or of a file that SQLite has written without it.
+pub(super) fn sync(path: &Path) -> Result<(), LedgerError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| LedgerError::io("sync", path, error))
 }
 
 /// The directory is this process's for as long as this lives.
-pub(super) struct Lock(File);
+pub(super) struct Lock(Mutex<File>);
+
+impl Lock {
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Not left to closing the file: a child that has been forked and not yet begun its program shares it.
-        let _ = self.0.unlock();
+        let _ = self.file().unlock();
     }
 }

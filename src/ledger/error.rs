@@ -35,6 +35,16 @@ pub enum LedgerError {
         #[source]
         source: rusqlite::Error,
     },
+    /// What a write has left behind is unknown; the next request opens the file anew.
+    #[error(
+        "cannot {step} in the ledger `{path}`: its disk or file system fails, or is read-only: mend it"
+    )]
+    Disk {
+        step: &'static str,
+        path: String,
+        #[source]
+        source: rusqlite::Error,
+    },
     /// Nothing was written; the ledger is whole.
     #[error("cannot {step} in the ledger `{path}`: free space on its file system")]
     Full {
@@ -53,6 +63,16 @@ pub enum LedgerError {
         #[source]
         source: rusqlite::Error,
     },
+    /// Removed while it was open, and not to be read any more.
+    #[error(
+        "the ledger `{path}` is gone, and what it held cannot be read any more: put it back, or restart appconfigd, which begins a new one"
+    )]
+    Gone { path: String },
+    /// Somebody has put another file in its place while it was open.
+    #[error(
+        "the ledger `{path}` has been replaced by another file: restart appconfigd to go on with that one, or put the old one back"
+    )]
+    Replaced { path: String },
     #[error("the ledger's thread has ended: restart appconfigd")]
     Ended,
 }
@@ -66,12 +86,70 @@ impl LedgerError {
         }
     }
 
+    /// The same once more, for another of those that it befell.
+    pub(super) fn again(&self) -> LedgerError {
+        let copy = |source: &std::io::Error| match source.raw_os_error() {
+            Some(number) => std::io::Error::from_raw_os_error(number),
+            None => std::io::Error::new(source.kind(), source.to_string()),
+        };
+        match self {
+            LedgerError::Held { directory, pid } => LedgerError::Held {
+                directory: directory.clone(),
+                pid: *pid,
+            },
+            LedgerError::Newer {
+                path,
+                found,
+                known,
+                written_by,
+            } => LedgerError::Newer {
+                path: path.clone(),
+                found: *found,
+                known: *known,
+                written_by: written_by.clone(),
+            },
+            LedgerError::Io {
+                step,
+                path: place,
+                source,
+            } => LedgerError::Io {
+                step,
+                path: place.clone(),
+                source: copy(source),
+            },
+            LedgerError::Sqlite {
+                step,
+                path: place,
+                source,
+            }
+            | LedgerError::Disk {
+                step,
+                path: place,
+                source,
+            }
+            | LedgerError::Full {
+                step,
+                path: place,
+                source,
+            }
+            | LedgerError::Damaged {
+                step,
+                path: place,
+                source,
+            } => LedgerError::sqlite(step, Path::new(place), again(source)),
+            LedgerError::Gone { path } => LedgerError::Gone { path: path.clone() },
+            LedgerError::Replaced { path } => LedgerError::Replaced { path: path.clone() },
+            LedgerError::Ended => LedgerError::Ended,
+        }
+    }
+
     pub(super) fn sqlite(step: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         let path = path.display().to_string();
         match kind(&source) {
             Kind::Damage => LedgerError::Damaged { step, path, source },
             Kind::Full => LedgerError::Full { step, path, source },
-            Kind::Io | Kind::Other => LedgerError::Sqlite { step, path, source },
+            Kind::Io => LedgerError::Disk { step, path, source },
+            Kind::Other => LedgerError::Sqlite { step, path, source },
         }
     }
 }
@@ -93,7 +171,8 @@ pub(super) fn kind(error: &rusqlite::Error) -> Kind {
         rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Kind::Damage,
             ErrorCode::DiskFull => Kind::Full,
-            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Kind::Io,
+            // Read-only: SQLite opens a file so that it may not write to, and would never look again whether it may.
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly => Kind::Io,
             _ => Kind::Other,
         },
         // A value that this program cannot have written.

@@ -2,10 +2,12 @@
 
 mod changes;
 mod columns;
+mod connection;
 mod directory;
 mod error;
 mod history;
 mod limits;
+mod presence;
 mod reader;
 mod record;
 mod rows;
@@ -90,7 +92,9 @@ impl Ledger {
     /// All changes in one commit, or none. FULL, unless every change is a session that was renewed. Bodies that nothing
     /// names any more go. A caller that stops waiting does not stop the commit.
     ///
-    /// An error is not tried again here; after an I/O error the next request gets a new connection.
+    /// An error is not tried again here; after an I/O error the next request gets a new connection. Where the ledger's files
+    /// have been removed under us, they are written anew first, with all that they held; where others lie there now, or
+    /// another process has the directory, nothing is committed.
     pub async fn commit(&self, changes: Vec<Change>) -> Result<(), LedgerError> {
         self.ask(|reply| Request::Commit(changes, reply)).await
     }
@@ -102,8 +106,8 @@ impl Ledger {
     ) -> Result<Opened, LedgerError> {
         let directory = Directory::at(directory);
         directory.make()?;
-        let lock = directory.lock()?;
-        let (store, moved_aside) = Store::open(&directory, limits, now)?;
+        let lock = Arc::new(directory.lock()?);
+        let (store, moved_aside) = Store::open(&directory, Arc::clone(&lock), limits, now)?;
         let (requests, incoming) = channel();
         let thread = Builder::new()
             .name("ledger".to_owned())
@@ -140,7 +144,7 @@ struct Shared {
     requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     /// Released after the thread has ended, a panic of it included.
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 impl Drop for Shared {

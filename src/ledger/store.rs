@@ -1,16 +1,18 @@
 //! The one connection that writes.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::changes::Changes;
-use super::directory::Directory;
+use super::connection::{busy, check, connect, create, tidy_at_close, touch};
+use super::directory::{self, Directory, Lock};
 use super::error::{Kind, LedgerError, again, damage, kind};
 use super::limits::Limits;
+use super::presence::{Presence, Sight};
 use super::record::{Change, State};
 use super::{rows, schema};
 use crate::protocol::Digest;
@@ -21,18 +23,15 @@ const LOG_PAGES: usize = 1000;
 /// Bytes of a page.
 const PAGE: usize = 4096;
 
-/// What is left of the log's file after a burst.
-const LOG_BYTES: i64 = 4 * 1024 * 1024;
-
-/// How long somebody with a shell may keep us waiting.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 pub(super) struct Store {
     directory: Directory,
     path: PathBuf,
     limits: Limits,
+    lock: Arc<Lock>,
     /// `None` after an error that leaves a connection's state unknown: the next request opens another.
     connection: Option<Connection>,
+    /// The files of the connection, or of the last one.
+    presence: Option<Presence>,
     synchronous: Synchronous,
     /// The log may lack pages that an fsync reported as lost; it is brought home before anything is built on it.
     suspect: bool,
@@ -74,12 +73,13 @@ impl Store {
     /// Opens the ledger of a locked directory, or makes one. With the place that a damaged one went to.
     pub(super) fn open(
         directory: &Directory,
+        lock: Arc<Lock>,
         limits: Limits,
         now: Timestamp,
     ) -> Result<(Store, Option<PathBuf>), LedgerError> {
         let mut moved_aside = None;
         if directory.database().exists() {
-            match Store::existing(directory, limits).map_err(blame_the_file) {
+            match Store::existing(directory, &lock, limits).map_err(blame_the_file) {
                 Err(LedgerError::Damaged { .. }) => {
                     moved_aside = Some(directory.move_aside(now)?);
                 }
@@ -87,11 +87,15 @@ impl Store {
             }
         }
         create(directory)?;
-        let store = Store::existing(directory, limits)?;
+        let store = Store::existing(directory, &lock, limits)?;
         Ok((store, moved_aside))
     }
 
-    fn existing(directory: &Directory, limits: Limits) -> Result<Store, LedgerError> {
+    fn existing(
+        directory: &Directory,
+        lock: &Arc<Lock>,
+        limits: Limits,
+    ) -> Result<Store, LedgerError> {
         let path = directory.database();
         if directory.is_marked() || !directory.has_known_format()? {
             let found = damage("damage was found in it before");
@@ -107,9 +111,12 @@ impl Store {
         check(&connection).map_err(sqlite("check the pages"))?;
         // SQLite sees wrong pages; wrong values show when they are read.
         let state = rows::state(&connection).map_err(sqlite("read"))?;
+        tidy_at_close(&connection, true).map_err(sqlite("open the file"))?;
         schema::sign(&connection).map_err(sqlite("write"))?;
         Ok(Store {
             directory: directory.clone(),
+            lock: Arc::clone(lock),
+            presence: Presence::of(&path)?,
             path,
             limits,
             connection: Some(connection),
@@ -138,6 +145,9 @@ impl Store {
     /// other; when the commit fails, all fail.
     pub(super) fn commit(&mut self, group: &[Vec<Change>]) -> Vec<Result<(), LedgerError>> {
         self.read_at_open = None;
+        if let Err(error) = self.stand_firm() {
+            return refuse_all(group.len(), error);
+        }
         let mut outcomes = Vec::with_capacity(group.len());
         let source = match self.attempt(group, &mut outcomes) {
             Ok(()) => {
@@ -146,7 +156,7 @@ impl Store {
             }
             Err(Failure::Ledger(error)) => {
                 // There was no connection: the first is told why, and each of the others would be told the same.
-                return self.refuse_all(group.len(), error);
+                return refuse_all(group.len(), error);
             }
             Err(Failure::Sqlite(source)) => Some(source),
         };
@@ -216,22 +226,60 @@ impl Store {
         Ok(())
     }
 
-    fn refuse_all(&self, members: usize, error: LedgerError) -> Vec<Result<(), LedgerError>> {
-        let source = match &error {
-            LedgerError::Sqlite { source, .. }
-            | LedgerError::Full { source, .. }
-            | LedgerError::Damaged { source, .. } => Some(again(source)),
-            _ => None,
+    /// Nothing is committed to files that are not in the state directory any more, or while somebody else has it.
+    fn stand_firm(&mut self) -> Result<(), LedgerError> {
+        self.directory.hold(&self.lock)?;
+        let path = || self.path.display().to_string();
+        let Some(presence) = self.presence else {
+            return Ok(());
         };
-        let mut all = vec![Err(error)];
-        for _ in 1..members {
-            all.push(Err(match &source {
-                Some(source) => LedgerError::sqlite("open the file", &self.path, again(source)),
-                None => LedgerError::Ended,
-            }));
+        match (presence.look(&self.path)?, &self.connection) {
+            (Sight::Same, _) | (Sight::OtherLog, None) => Ok(()),
+            (Sight::OtherLog, Some(_)) => self.go_on_in_a_new_log(),
+            (Sight::OtherDatabase, _) => Err(LedgerError::Replaced { path: path() }),
+            (Sight::Nothing, None) => Err(LedgerError::Gone { path: path() }),
+            (Sight::Nothing, Some(_)) => self.write_anew(),
         }
-        all.truncate(members);
-        all
+    }
+
+    /// What only the removed log held is brought home by the connection that still has it open.
+    fn go_on_in_a_new_log(&mut self) -> Result<(), LedgerError> {
+        let step = "write back the removed log";
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let home = self
+            .connection()?
+            .query_row(checkpoint, [], |row| row.get::<_, i64>(0));
+        match home {
+            Ok(0) => {}
+            Ok(_) => return Err(self.failed(step, busy())),
+            Err(source) => return Err(self.failed(step, source)),
+        }
+        self.connection = None;
+        tracing::error!(ledger = %self.path.display(), "the ledger's log was removed while running: what it held is safe");
+        Ok(())
+    }
+
+    /// The connection that still has the removed files open writes all that they held to new ones.
+    fn write_anew(&mut self) -> Result<(), LedgerError> {
+        let step = "write what it held anew";
+        let new = self.directory.begin()?;
+        let copied = self
+            .connection()?
+            .execute("VACUUM INTO ?1", [new.to_string_lossy()]);
+        if let Err(source) = copied {
+            return Err(LedgerError::sqlite(step, &self.path, source));
+        }
+        directory::sync(&new)?;
+        // Closed before the new one is there: it removes its log by the log's name.
+        self.connection = None;
+        self.directory.drop_log()?;
+        self.directory.finish()?;
+        self.presence = None;
+        tracing::error!(
+            ledger = %self.path.display(),
+            "the ledger was removed while running: it is written anew with all that it held; to begin without it, stop appconfigd first"
+        );
+        Ok(())
     }
 
     /// Writes the log's pages into the database when there are many. What fails here fails no commit: the log has it.
@@ -271,6 +319,11 @@ impl Store {
                         })?;
                     self.suspect = false;
                 }
+                // A log is there from the first reading on.
+                touch(&connection)
+                    .and_then(|()| tidy_at_close(&connection, true))
+                    .map_err(|source| LedgerError::sqlite("read", &self.path, source))?;
+                self.presence = Presence::of(&self.path)?;
                 connection
             }
         };
@@ -285,7 +338,11 @@ impl Store {
                 self.suspect = true;
             }
             Kind::Damage => {
-                self.connection = None;
+                if let Some(connection) = self.connection.take()
+                    && let Err(error) = tidy_at_close(&connection, false)
+                {
+                    tracing::debug!(%error, "the log of the damaged ledger may go");
+                }
                 self.directory.mark_damaged();
             }
             Kind::Full | Kind::Other => {}
@@ -335,69 +392,16 @@ fn pages(change: &Change) -> usize {
     }
 }
 
-/// Makes a new ledger beside its place, and gives it its name when it is whole and synced.
-fn create(directory: &Directory) -> Result<(), LedgerError> {
-    let path = directory.begin()?;
-    let fault = |source| LedgerError::sqlite("create the tables", &path, source);
-    let connection =
-        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(fault)?;
-    schema::create(&connection).map_err(fault)?;
-    journal(&connection, &path)?;
-    connection.close().map_err(|(_, source)| fault(source))?;
-    directory.finish()
-}
-
-/// A connection to an existing ledger as this program uses it.
-fn connect(path: &Path) -> Result<Connection, LedgerError> {
-    let fault = |source| LedgerError::sqlite("open the file", path, source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-    configure(&connection).map_err(fault)?;
-    journal(&connection, path)?;
-    Ok(connection)
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    // Negative: KiB. The daemon reads the ledger once; pages kept in memory would only be large.
-    connection.pragma_update(None, "cache_size", -1024)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // This program does it itself: an error of the built-in one is told to nobody.
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    // After a burst the log's file becomes small again.
-    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))
-}
-
-fn journal(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(|source| LedgerError::sqlite("begin a log", path, source))?;
-    if mode.eq_ignore_ascii_case("wal") {
-        return Ok(());
-    }
-    let unsupported = std::io::Error::other("no write-ahead log: a local file system is needed");
-    Err(LedgerError::io("begin a log for", path, unsupported))
-}
-
-/// Holds every page against its place in the file.
-fn check(connection: &Connection) -> rusqlite::Result<()> {
-    let mut check = connection.prepare("PRAGMA quick_check(1)")?;
-    let found: String = check.query_row([], |row| row.get(0))?;
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(damage(found))
-    }
+fn refuse_all(members: usize, error: LedgerError) -> Vec<Result<(), LedgerError>> {
+    let mut all: Vec<_> = (1..members).map(|_| Err(error.again())).collect();
+    all.push(Err(error));
+    all
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -405,7 +409,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = Directory::at(directory.path());
         let now = Timestamp::UNIX_EPOCH;
-        let (mut store, _) = Store::open(&place, Limits::default(), now).unwrap();
+        place.make().unwrap();
+        let lock = Arc::new(place.lock().unwrap());
+        let (mut store, _) = Store::open(&place, lock, Limits::default(), now).unwrap();
         let refused = vec![Change::Refused {
             identity: crate::protocol::Identity("a".to_owned()),
             refusal: Some(crate::ledger::Refusal {
@@ -423,7 +429,7 @@ mod tests {
 
         let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
         let error = store.failed("commit", rusqlite::Error::SqliteFailure(failed, None));
-        assert!(matches!(error, LedgerError::Sqlite { .. }));
+        assert!(matches!(error, LedgerError::Disk { .. }));
         assert!(store.connection.is_none() && store.suspect);
         assert!(!place.is_marked());
         store.load().unwrap();
@@ -431,6 +437,23 @@ mod tests {
         assert!(store.connection.is_some() && !store.suspect);
         assert_eq!(log.metadata().unwrap().len(), 0);
         store.commit(&[refused]).remove(0).unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_was_opened_while_nothing_could_be_written_is_given_up() {
+        let refused = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        for code in [
+            rusqlite::ffi::SQLITE_READONLY,
+            rusqlite::ffi::SQLITE_IOERR_WRITE,
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let place = Directory::at(directory.path());
+            let lock = Arc::new(place.lock().unwrap());
+            let now = Timestamp::UNIX_EPOCH;
+            let (mut store, _) = Store::open(&place, lock, Limits::default(), now).unwrap();
+            store.failed("commit", refused(code));
+            assert!(store.connection.is_none() && store.suspect);
+        }
     }
 
     #[test]

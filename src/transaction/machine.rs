@@ -296,7 +296,7 @@ impl Machine {
 
     fn tick(&mut self, now: Now) -> Vec<Action> {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Blocked { until, then } if until <= now.steady => self.again(*then),
+            Phase::Blocked { until, then, .. } if until <= now.steady => self.again(*then),
             Phase::Idle => self.next(now),
             other => {
                 self.phase = other;

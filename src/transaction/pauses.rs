@@ -94,6 +94,7 @@ impl Machine {
         let pause = PAUSES.pause(failures, random.f64());
         self.phase = Phase::Blocked {
             until: now.steady + pause,
+            reason: reason.clone(),
             then: Box::new(then),
         };
         vec![Action::Say(Outcome::BackFailed {
@@ -114,6 +115,7 @@ impl Machine {
         let retry_in = PAUSES.pause(self.failures, random.f64());
         self.phase = Phase::Blocked {
             until: now.steady + retry_in,
+            reason: reason.clone(),
             then: Box::new(then),
         };
         vec![Action::Say(Outcome::Trouble { reason, retry_in })]

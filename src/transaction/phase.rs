@@ -50,6 +50,7 @@ pub(super) enum Phase {
     /// A commit that failed after the swap, or a way back that is blocked: the same is tried again at this steady time.
     Blocked {
         until: Duration,
+        reason: String,
         then: Box<Phase>,
     },
 }

@@ -63,7 +63,10 @@ impl Machine {
 
     /// Why the whole queue pauses, if it does.
     pub fn trouble(&self) -> Option<&str> {
-        self.rest.as_ref().map(|retry| retry.reason.as_str())
+        match &self.phase {
+            Phase::Blocked { reason, .. } => Some(reason),
+            _ => self.rest.as_ref().map(|retry| retry.reason.as_str()),
+        }
     }
 
     /// The steady time of the next tick that this machine needs.

@@ -133,7 +133,9 @@ fn the_page_about_tests_lists_the_files_that_there_are() {
         Some(name.to_owned())
     });
     let listed: BTreeSet<String> = rows.collect();
-    let support = ["double", "main", "portrait", "skip", "sources", "world"];
+    let support = [
+        "double", "main", "mount", "portrait", "skip", "sources", "world",
+    ];
     let entries = std::fs::read_dir(root().join("tests/it")).unwrap();
     let names = entries.map(|entry| entry.unwrap().path().with_extension(""));
     let names = names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());

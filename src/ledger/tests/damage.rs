@@ -128,7 +128,7 @@ fn an_unreadable_place_is_an_error_and_nothing_is_moved() {
     std::fs::create_dir(directory.path().join("ledger.db")).unwrap();
     let error = Ledger::open(directory.path()).unwrap_err();
     assert!(
-        matches!(error, LedgerError::Io { .. } | LedgerError::Sqlite { .. }),
+        matches!(error, LedgerError::Io { .. } | LedgerError::Disk { .. }),
         "{error}"
     );
     assert!(directory.path().join("ledger.db").is_dir());

@@ -123,7 +123,8 @@ fn an_operators_own_table_is_no_fault() {
 fn a_member_of_a_group_that_fails_takes_down_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let place = Directory::at(directory.path());
-    let (mut store, _) = Store::open(&place, Limits::default(), at(0)).unwrap();
+    let lock = Arc::new(place.lock().unwrap());
+    let (mut store, _) = Store::open(&place, lock, Limits::default(), at(0)).unwrap();
     let impossible = Change::Accepted {
         identity: identity("b"),
         version: Some(Version {
@@ -177,7 +178,7 @@ fn a_thread_that_has_ended_is_an_error_for_its_callers() {
     let directory = tempfile::tempdir().unwrap();
     let (requests, incoming) = channel();
     let place = Directory::at(directory.path());
-    let lock = place.lock().unwrap();
+    let lock = Arc::new(place.lock().unwrap());
     let ledger = Ledger {
         shared: Arc::new(Shared {
             directory: place,

@@ -4,6 +4,7 @@ mod any;
 mod bounds;
 mod damage;
 mod keeping;
+mod presence;
 mod reading;
 mod room;
 
