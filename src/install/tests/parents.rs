@@ -1,7 +1,7 @@
 //! Directories that are made on request.
 
 use super::*;
-use crate::install::parents::make;
+use crate::install::parents::{make, sweep};
 use crate::install::site::Spot;
 use crate::settings::Parents;
 
@@ -63,4 +63,29 @@ fn a_file_in_the_way_and_an_unknown_owner_are_errors_and_leave_nothing() {
     let error = made(&place, "d/file", &parents).unwrap_err();
     assert!(matches!(error, InstallError::NoUser { .. }), "{error}");
     assert_eq!(place.names(), ["a"]);
+}
+
+#[test]
+fn what_a_crash_left_of_a_directory_is_swept_and_nothing_else() {
+    let place = Place::new();
+    let own = place.path(".appconfigd");
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+    let (left, full) = (format!("dir-{:032x}", 1), format!("dir-{:032x}", 2));
+    fs::create_dir(own.join(&left)).unwrap();
+    fs::create_dir(own.join(&full)).unwrap();
+    fs::write(own.join(&full).join("theirs"), "").unwrap();
+    fs::create_dir(own.join("other")).unwrap();
+    let target = place.target("a/b/file");
+    let spot = Spot {
+        path: &target,
+        unsafe_path: true,
+    };
+    sweep(None, spot).unwrap();
+    assert_eq!(names(&own), [full.clone(), "other".to_owned()]);
+    fs::remove_dir_all(own.join(full)).unwrap();
+    fs::remove_dir(own.join("other")).unwrap();
+    fs::create_dir(own.join(left)).unwrap();
+    sweep(None, spot).unwrap();
+    assert!(place.names().is_empty(), "{:?}", place.names());
 }
