@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::action::{Answer, Baseline};
 use super::super::{Event, LeftOut, Outcome, Scope, Step};
-use super::world::{World, id, no, path, perhaps, service, target};
+use super::world::{World, id, no, path, perhaps, profile, service, target};
 use crate::ledger::ServiceCondition;
 use crate::service::{Running, Verdict};
 use crate::settings::{Command, OnFailure};
@@ -461,4 +461,36 @@ fn only_the_services_of_changed_files_are_asked() {
     });
     assert_eq!(told, Some(BTreeSet::from(["both".into(), "web".into()])));
     world.hold_promises();
+}
+
+#[test]
+fn a_refusal_is_said_once_however_often_the_rest_is_planned_again() {
+    let mut narrow = profile("p");
+    narrow.validate.max_size = Some(3);
+    let mut checked = target("/u", &["q"], &["web"]);
+    checked.validate_command = Some(Command::Shell("true".to_owned()));
+    let mut world = World::of(
+        vec![narrow, profile("q"), profile("r")],
+        vec![
+            target("/t", &["p"], &["web"]),
+            checked,
+            target("/v", &["r"], &["web"]),
+        ],
+        vec![service("web", OnFailure::Rollback)],
+    );
+    for name in ["p", "q", "r"] {
+        world.deliver(name, "one");
+    }
+    world.receive_quietly("p", "too long");
+    world.receive_quietly("q", "two staged:no");
+    world.receive_quietly("r", "two");
+    world.event(Event::Wake(Scope::All));
+    world.run();
+    let refused = world.said.iter().filter_map(|said| match said {
+        Outcome::Refused { profiles, .. } => Some(profiles.iter().cloned()),
+        _ => None,
+    });
+    let refused: Vec<_> = refused.flatten().collect();
+    assert_eq!(refused, [id("p"), id("q")]);
+    assert_eq!(world.reads("/v"), "two");
 }
