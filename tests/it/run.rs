@@ -413,3 +413,41 @@ fn what_stop_timeout_cuts_short_is_left_to_the_next_start() {
     world.wait_for_status("/state", &json!("healthy"));
     assert_eq!(world.read("told").unwrap(), "told\ntold\n");
 }
+
+#[test]
+fn stops_in_a_slow_check_are_no_interruptions_and_stops_in_a_notification_are() {
+    // The check hangs, or the command does, as long as a file says so.
+    let slow = |name: &str| {
+        format!("{{shell: \"echo {name} >> asked; test -e quick || exec sleep 600\"}}")
+    };
+    for (check, command, condemned) in [
+        (slow("check"), "[\"true\"]".to_owned(), false),
+        ("[\"true\"]".to_owned(), slow("command"), true),
+    ] {
+        let world = World::new();
+        world.deploy("shop/prod/limits.json", "{}");
+        let server = Server::start(&world);
+        let lines = format!(
+            "stop_timeout: 300ms\nprofiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {{from: limits, notify: app}}\nservices:\n  app: {{check: {check}, command: {command}}}\n"
+        );
+        world.settings(&server, &lines);
+        for started in 1..=4 {
+            let daemon = world.run();
+            wait_for("it is asked", || {
+                let asked = world.read("asked")?;
+                (asked.lines().count() == started).then_some(())
+            });
+            assert_eq!(daemon.stop(), Some(0));
+            if condemned && started == 3 {
+                break;
+            }
+        }
+        world.write("quick", "");
+        let daemon = world.run();
+        world.wait_for_status("/daemon/pid", &json!(daemon.pid().as_raw()));
+        let expected = if condemned { "quarantined" } else { "current" };
+        world.wait_for_status("/profiles/limits/state", &json!(expected));
+        assert_eq!(world.log().contains("interrupted three times"), condemned);
+        assert_eq!(daemon.stop(), Some(0));
+    }
+}
