@@ -498,3 +498,59 @@ fn a_directory_that_cannot_be_written_is_said_beside_the_diff() {
     let output = command.output().unwrap();
     assert!(!stdout(&output).contains("could not write"));
 }
+
+#[test]
+fn what_is_held_or_left_alone_is_said_and_is_no_difference() {
+    let lines = SETTINGS.replace("notify: app", "notify: app, on_drift: report");
+    let (world, _server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], &lines);
+    let daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    assert!(world.output(&["hold", "limits"]).status.success());
+    let status = world.status().unwrap();
+    let held = &status["profiles"]["limits"]["received"]["digest"];
+    world.deploy("shop/prod/limits.json", "{\"limit\": 2}\n");
+    wait_for("the second version is received", || {
+        let status = world.status()?;
+        (status["profiles"]["limits"]["received"]["digest"] != *held).then_some(())
+    });
+    assert_eq!(daemon.stop(), Some(0));
+    let (exit, shown, _) = plan(&world, &[]);
+    assert_eq!(exit, Some(0), "{shown}");
+    assert!(shown.contains(", held since "), "{shown}");
+    assert!(shown.contains("a newer one was received"), "{shown}");
+
+    let daemon = world.run();
+    world.wait_for_status("/daemon/pid", &json!(daemon.pid().as_raw()));
+    assert!(
+        world
+            .output(&["hold", "/etc/app/limits.json"])
+            .status
+            .success()
+    );
+    world.output(&["release", "limits"]);
+    assert_eq!(daemon.stop(), Some(0));
+    let (exit, shown, _) = plan(&world, &[]);
+    assert_eq!(exit, Some(0), "{shown}");
+    let target = "target /etc/app/limits.json is held since ";
+    assert!(shown.contains(target), "{shown}");
+    assert!(
+        shown.contains("appconfigd release /etc/app/limits.json"),
+        "{shown}"
+    );
+
+    let daemon = world.run();
+    world.wait_for_status("/daemon/pid", &json!(daemon.pid().as_raw()));
+    assert!(
+        world
+            .output(&["release", "/etc/app/limits.json"])
+            .status
+            .success()
+    );
+    world.wait_for_target("/etc/app/limits.json", "{\"limit\": 2}\n");
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(daemon.stop(), Some(0));
+    fs::write(world.target("/etc/app/limits.json"), "by hand").unwrap();
+    let (exit, shown, _) = plan(&world, &[]);
+    assert_eq!(exit, Some(0), "{shown}");
+    assert!(shown.contains("left alone (`on_drift: report`)"), "{shown}");
+}

@@ -4,6 +4,7 @@
 //! and services in the words of `wording`, `diff` shows two versions of a file.
 
 pub(super) mod diff;
+mod left;
 mod newest;
 mod outlook;
 mod wording;

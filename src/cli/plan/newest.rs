@@ -152,9 +152,11 @@ impl Newest {
     ) -> Result<bool, LedgerError> {
         let mut gone = false;
         for identity in identities {
+            let held = self.state.held_profiles.get(identity);
             let versions = [
                 self.state.received.get(identity),
                 self.state.accepted.get(identity),
+                held.map(|held| &held.version),
             ];
             for version in versions.into_iter().flatten() {
                 if self.bodies.contains_key(&version.digest) {

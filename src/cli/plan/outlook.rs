@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::diff::unified;
+use super::left::{held, left_alone};
 use super::newest::Newest;
 use super::wording::{differences, full, how, named};
 use crate::cli::globals::count;
@@ -33,6 +34,8 @@ pub struct Outlook {
     open: Vec<String>,
     /// What is refused or cannot be made.
     problems: Vec<String>,
+    /// Targets that are not written, with the reason.
+    left: BTreeMap<TargetPath, String>,
     /// Targets that cannot be made, with the profiles that are the reason; none: the target itself is, see `problems`.
     waiting: BTreeMap<TargetPath, String>,
     looked_at: usize,
@@ -127,6 +130,9 @@ impl Outlook {
                 names => out!("target {path} would stay as it is, because of profile {names}"),
             }
         }
+        for (path, reason) in &self.left {
+            out!("target {path} {reason}");
+        }
         for (name, reason) in &self.services {
             out!("service {name} would be notified{reason}");
         }
@@ -153,6 +159,12 @@ impl Outlook {
         self.add_profiles(view);
         self.add_open(view);
         self.add_problems(view);
+        self.left.extend(left_alone(
+            view.component,
+            &view.newest.state,
+            &view.plan,
+            &view.chosen,
+        ));
         for change in &view.plan.changes {
             if view.chosen.contains(&change.target) {
                 let words = view.change(change);
@@ -279,6 +291,11 @@ impl View<'_> {
     fn version(&self, identity: &Identity) -> String {
         let state = &self.newest.state;
         let accepted = state.accepted.get(identity);
+        if let Some(row) = state.held_profiles.get(identity) {
+            let newest = state.received.get(identity);
+            let is_newest = newest.is_none_or(|newest| newest.digest == row.version.digest);
+            return format!("{}, {}", named(&row.version), held(row, is_newest));
+        }
         let turned_down = self.plan.refused.contains_key(identity)
             || self.plan.quarantined.contains_key(identity)
             || self.plan.delayed.contains_key(identity);
