@@ -2,7 +2,7 @@ use super::*;
 
 /// Makes units in /run/systemd/system, so only for a machine that can be thrown away.
 #[tokio::test]
-#[ignore = "needs systemd as PID 1, and changes its units"]
+#[ignore = "needs systemd as PID 1, and changes its units: scripts/test-systemd"]
 async fn real_units_are_judged_as_systemd_judges_them() {
     let units = [
         ("good", "ExecStart=/bin/sleep 1000\nExecReload=/bin/true"),

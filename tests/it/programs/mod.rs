@@ -7,3 +7,4 @@ mod program;
 mod several;
 mod site;
 mod stand;
+mod systemd;

@@ -110,15 +110,19 @@ services:
     /// now on counts.
     pub fn serving(kind: Kind) -> Option<(Site, Daemon)> {
         let one = version("one");
-        let mut site = Site::new(kind, one)?;
-        let daemon = site.world.run();
-        site.wait_for("one");
-        site.healthy(one);
-        adorn(&site.file("site"));
+        Some(Site::new(kind, one)?.serves(one))
+    }
+
+    /// As [`Site::serving`], of a site whose settings may have been changed before.
+    pub fn serves(mut self, first: Version) -> (Site, Daemon) {
+        let daemon = self.world.run();
+        self.wait_for(first.greeting);
+        self.healthy(first);
+        adorn(&self.file("site"));
         // The daemon has seen it, and leaves it so.
-        site.healthy(one);
-        site.mark();
-        Some((site, daemon))
+        self.healthy(first);
+        self.mark();
+        (self, daemon)
     }
 
     pub fn write_settings(&self) {
