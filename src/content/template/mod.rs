@@ -23,6 +23,10 @@ const FUEL: u64 = 4_000_000;
 const OUTPUT: usize = 16 * 1024 * 1024;
 /// Levels of loops, macros (each counts several) and includes (likewise): fits the stack of a worker thread.
 const RECURSION: usize = 150;
+/// Stack of one rendering; only what is used takes memory. A template that puts a value into itself in a loop makes one
+/// as deep as the loop is long, and the engine drops it, compares it and makes text of it by recursion, which takes up to
+/// 400 bytes a level: this is enough for half a million levels, more than the work that is allowed makes one by one.
+const STACK: usize = 256 * 1024 * 1024;
 /// Templates that one template names, and those in turn name.
 const TEMPLATES: usize = 256;
 
@@ -72,16 +76,29 @@ impl Template {
         if let Some(config) = config {
             context.insert("config", filters::value(config));
         }
-        let template = self
-            .environment
-            .get_template(&self.name)
-            .map_err(|failure| failure::describe(&failure, config.is_some()))?;
-        let mut output = Output(Vec::new());
-        match template.render_captured_to(Rendered::from(context), &mut output) {
-            Ok(_) => Ok(output.0),
-            Err(failure) => Err(failure::describe(&failure, config.is_some())),
-        }
+        let context = Rendered::from(context);
+        with_room(&|| {
+            let rendered = self.environment.get_template(&self.name);
+            let rendered = rendered.and_then(|template| {
+                let mut output = Output(Vec::new());
+                template.render_captured_to(context.clone(), &mut output)?;
+                Ok(output.0)
+            });
+            // Here, for a failure holds the values that were at hand.
+            rendered.map_err(|failure| failure::describe(&failure, config.is_some()))
+        })
     }
+}
+
+/// Runs `render` on a thread with room for deep values; here where such a thread cannot be had.
+fn with_room<T: Send>(render: &(impl Fn() -> T + Sync)) -> T {
+    let rendered = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("render".to_owned())
+            .stack_size(STACK);
+        thread.spawn_scoped(scope, render).ok()?.join().ok()
+    });
+    rendered.unwrap_or_else(render)
 }
 
 fn environment() -> Environment<'static> {

@@ -173,6 +173,21 @@ fn no_failure_quotes_a_value() {
 }
 
 #[test]
+fn a_value_that_a_template_nests_in_a_loop_ends_no_process_however_deep_it_is() {
+    let nest = "{% set ns = namespace(of=[]) %}{% for item in config %}{% set ns.of = [ns.of] %}{% endfor %}";
+    let levels = 20_000;
+    let rendered = |end: &str| one(&format!("{nest}{end}"), json!(vec![0; levels]));
+    assert_eq!(rendered("deep"), Ok("deep".to_owned()));
+    let brackets = (levels + 1) * 2;
+    assert_eq!(
+        rendered("{{ (ns.of ~ '')|length }}"),
+        Ok(brackets.to_string())
+    );
+    let refused = rendered("{{ ns.of }}").expect_err("no file is so deep");
+    assert!(refused.contains("t.j2"), "{refused}");
+}
+
+#[test]
 fn work_recursion_and_output_are_bounded() {
     for (source, message) in [
         (
