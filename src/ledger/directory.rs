@@ -236,6 +236,21 @@ impl Directory {
         Ok(())
     }
 
+    /// Reads the ledger's files from end to end: says whether the disk can.
+    pub(super) fn read_through(&self) -> Result<(), LedgerError> {
+        let database = self.database();
+        for path in [beside(&database, "-wal"), database] {
+            let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+            match read {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LedgerError::io("read", &path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The two format bytes of the header say WAL or rollback journal. SQLite takes other values for a newer format and
     /// reads on without writing, so that they would never be found out as damage.
     pub(super) fn has_known_format(&self) -> Result<bool, LedgerError> {
