@@ -19,7 +19,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        with_settings(globals, async |settings| self.once(settings, globals).await)
+        with_settings(globals, async |settings| {
+            Box::pin(self.once(settings, globals)).await
+        })
     }
 
     async fn once(self, settings: Settings, globals: &Globals) -> Exit {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wording::seconds;
+use crate::clock::second_of;
 use crate::ledger::{HeldProfile, Hold, State};
 use crate::settings::{OnDrift, TargetPath};
 use crate::transaction::{Component, Plan};
@@ -49,7 +49,7 @@ pub fn held(held: &HeldProfile, is_newest: bool) -> String {
 }
 
 fn span(hold: &Hold) -> String {
-    let until = hold.until.map(seconds);
+    let until = hold.until.map(second_of);
     let until = until.map_or(String::new(), |until| format!(", until {until}"));
-    format!("since {}{until}", seconds(hold.since))
+    format!("since {}{until}", second_of(hold.since))
 }

@@ -150,10 +150,10 @@ fn fail(point: Point) -> Option<String> {
             break true;
         }
         let at = &fault.at;
+        let first = at.lock().unwrap().clone();
         assert!(
             since.elapsed() < 2 * PATIENCE,
-            "{point}: never settles; first {:?}; there is {:?}; log:\n{}",
-            at.lock().unwrap(),
+            "{point}: never settles; first {first:?}; there is {:?}; log:\n{}",
             versions(&world),
             world.log()
         );

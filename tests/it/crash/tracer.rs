@@ -106,6 +106,10 @@ impl Traced {
 }
 
 /// A stopped process that is traced from its first call on.
+#[expect(
+    clippy::zombie_processes,
+    reason = "the tracer waits for it, as for each of its threads"
+)]
 fn start(command: &Command) -> Pid {
     let mut shell = Command::new("sh");
     shell
