@@ -16,6 +16,7 @@
 
 mod check;
 mod children;
+mod clocks;
 mod command_line;
 mod crash;
 mod documents;
@@ -34,6 +35,7 @@ mod programs;
 mod quickstart;
 mod reload;
 mod run;
+mod sequences;
 mod server;
 mod skip;
 mod source;
