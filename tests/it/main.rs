@@ -33,6 +33,7 @@ mod plan;
 mod portrait;
 mod programs;
 mod quickstart;
+mod readers;
 mod reload;
 mod run;
 mod sequences;
