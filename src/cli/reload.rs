@@ -1,5 +1,6 @@
 //! `reload`: the daemon reads its settings again.
 
+use super::screen::out;
 use super::start::{Place, runtime, silent};
 use super::{Exit, Globals};
 
@@ -19,7 +20,10 @@ impl Arguments {
             client.reload().await.map_err(|error| silent(&error))
         });
         match reloaded {
-            Ok(()) => Exit::Done,
+            Ok(differences) => {
+                out!("{differences}");
+                Exit::Done
+            }
             Err(exit) => exit,
         }
     }

@@ -51,7 +51,7 @@ pub enum Request {
         reply: oneshot::Sender<Forgotten>,
     },
     /// The problems as text where the settings were refused.
-    Reload(oneshot::Sender<Result<(), String>>),
+    Reload(oneshot::Sender<Result<String, String>>),
 }
 
 /// A status as it goes over the socket: the JSON of the contract, and what only people are shown.
@@ -277,9 +277,11 @@ async fn order(
     }))
 }
 
-async fn reload(State(requests): State<mpsc::Sender<Request>>) -> Result<(), (StatusCode, String)> {
+async fn reload(
+    State(requests): State<mpsc::Sender<Request>>,
+) -> Result<String, (StatusCode, String)> {
     match ask(&requests, Request::Reload).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(differences)) => Ok(differences),
         Ok(Err(problems)) => Err((StatusCode::UNPROCESSABLE_ENTITY, problems)),
         Err(code) => Err((code, "appconfigd is ending".to_owned())),
     }
@@ -401,13 +403,14 @@ impl Client {
         answered(request.timeout(limit.saturating_add(PATIENCE))).await
     }
 
-    pub async fn reload(&self) -> Result<(), ControlError> {
+    /// What differs from before, for a person.
+    pub async fn reload(&self) -> Result<String, ControlError> {
         let answer = self.http.post("http://appconfigd/reload").send().await;
         let answer = answer.map_err(ControlError::Silent)?;
         let status = answer.status();
         let text = answer.text().await.map_err(ControlError::Silent)?;
         match status {
-            status if status.is_success() => Ok(()),
+            status if status.is_success() => Ok(text),
             StatusCode::UNPROCESSABLE_ENTITY => Err(ControlError::Refused(text)),
             StatusCode::FORBIDDEN => Err(ControlError::Forbidden),
             _ => Err(ControlError::Ending),

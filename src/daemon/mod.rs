@@ -1,6 +1,7 @@
 //! Queues and pollers: start, stop, replace on reload, drain; systemd, control socket.
 
 pub mod control;
+mod differences;
 mod drift;
 pub mod forget;
 mod held;

@@ -11,14 +11,16 @@ use crate::protocol::Digest;
 use crate::settings::{Settings, TargetPath};
 use crate::transaction::Component;
 
+use super::differences::Differences;
 use super::{Daemon, Queue, StartError, connect, distinct, drain, no_server, serve, services};
 
 /// While the ledger cannot be read, the queues that are to be replaced cannot be started again.
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a reload changed, in queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a reload changed, and in how many queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
+    pub differences: Differences,
     pub unchanged: usize,
     pub replaced: usize,
     pub started: usize,
@@ -42,6 +44,8 @@ impl Daemon {
             }
             false => (None, self.source.clone()),
         };
+        let differences =
+            Differences::between((&self.settings, &self.content), (&settings, &content));
         let state = self.ledger.load().await?;
         let components = Daemon::components(&settings, &source, &state);
         let stays = |queue: &Queue| {
@@ -54,6 +58,7 @@ impl Daemon {
             .into_iter()
             .partition(stays);
         let replaced = gone.len();
+        tracing::debug!(queues = replaced, "queues that differ end what they are at");
         drain(gone).await;
         if let Some(server) = server
             && let Some(old) = std::mem::replace(&mut self.server, server)
@@ -71,6 +76,7 @@ impl Daemon {
         let unchanged = self.queues.len();
         self.resume().await;
         Ok(Replaced {
+            differences,
             unchanged,
             replaced,
             started: self.queues.len() - unchanged,

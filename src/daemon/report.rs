@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Replaced;
+use super::differences::Differences;
 use crate::install::{Found, Metadata};
 use crate::ledger::{ServiceCondition, State};
 use crate::protocol::Identity;
@@ -216,6 +218,24 @@ fn is_same(one: &str, other: &str) -> bool {
     parts(one) == parts(other)
 }
 
+/// What a reload of the settings changed.
+pub fn reloaded(replaced: &Replaced) {
+    let Differences {
+        added,
+        changed,
+        removed,
+    } = &replaced.differences;
+    tracing::info!(
+        added = some(added),
+        changed = some(changed),
+        removed = some(removed),
+        unchanged = replaced.unchanged,
+        replaced = replaced.replaced,
+        started = replaced.started,
+        "settings reloaded"
+    );
+}
+
 pub fn reached(profiles: &[ProfileName]) {
     tracing::info!(profiles = join(profiles), "polls answer again");
 }
@@ -239,12 +259,21 @@ fn names<'a>(component: &Component, identities: impl Iterator<Item = &'a Identit
     names.join(", ")
 }
 
-/// The first few paths.
 fn paths(targets: &BTreeSet<TargetPath>) -> String {
-    let shown: Vec<&str> = targets.iter().take(SHOWN).map(TargetPath::as_str).collect();
-    match targets.len().checked_sub(SHOWN) {
-        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
-        _ => shown.join(", "),
+    first(targets.iter().map(TargetPath::as_str))
+}
+
+fn some(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| first(names.iter().map(String::as_str)))
+}
+
+/// The first few, and how many more there are.
+fn first<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<&str> = names.take(SHOWN).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

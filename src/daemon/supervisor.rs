@@ -94,7 +94,7 @@ impl Signals {
 }
 
 /// Who wants to know what a reload came to.
-type Asker = oneshot::Sender<Result<(), String>>;
+type Asker = oneshot::Sender<Result<String, String>>;
 
 /// What a reload came to: the problems as text where it was refused.
 type Reloaded = Result<Replaced, String>;
@@ -239,11 +239,7 @@ impl Supervisor {
 
     fn reloaded(&mut self, daemon: Daemon, outcome: Reloaded) {
         match &outcome {
-            Ok(Replaced {
-                unchanged,
-                replaced,
-                started,
-            }) => tracing::info!(unchanged, replaced, started, "settings reloaded"),
+            Ok(replaced) => super::report::reloaded(replaced),
             Err(problems) => {
                 tracing::error!(problems, "settings not reloaded: nothing has changed");
             }
@@ -254,7 +250,7 @@ impl Supervisor {
             self.systemd.ready();
         }
         self.news.notify_one();
-        let outcome = outcome.map(|_| ());
+        let outcome = outcome.map(|replaced| replaced.differences.to_string());
         for asker in self.askers.drain(..) {
             let _ = asker.send(outcome.clone());
         }

@@ -29,6 +29,13 @@ fn reload(world: &World) -> Output {
     world.output(&["reload"])
 }
 
+/// What a reload that is applied says it did.
+fn did(world: &World) -> String {
+    let output = reload(world);
+    assert_eq!(output.status.code(), Some(0), "{}", world.log());
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn a_target_is_added_and_another_queue_never_notices() {
     let (world, server) = world();
@@ -36,7 +43,7 @@ fn a_target_is_added_and_another_queue_never_notices() {
     world.wait_for_status("/state", &json!("healthy"));
     let more = "  /etc/app/more.json: {from: two, notify: second}\n";
     world.settings(&server, &lines(&format!("{ONE}{TWO}{more}")));
-    assert_eq!(reload(&world).status.code(), Some(0));
+    assert_eq!(did(&world), "added target /etc/app/more.json\n");
     world.wait_for_target("/etc/app/more.json", r#"{"name": "two"}"#);
     wait_for("the second service is told of it", || {
         (world.read("second")? == "told\ntold\n").then_some(())
@@ -50,11 +57,12 @@ fn a_target_is_added_and_another_queue_never_notices() {
         assert_eq!(server.count(profile, "start"), 1, "{profile}");
         assert_eq!(server.count(profile, "received"), 1, "{profile}");
     }
-    assert!(
-        world.log().contains("unchanged=1 replaced=1 started=1"),
-        "{}",
-        world.log()
-    );
+    let said =
+        "settings reloaded added=\"target /etc/app/more.json\" unchanged=1 replaced=1 started=1";
+    assert!(world.log().contains(said), "{}", world.log());
+    assert_eq!(did(&world), "nothing differs\n");
+    let said = "settings reloaded unchanged=2 replaced=0 started=0";
+    assert!(world.log().contains(said), "{}", world.log());
     assert_eq!(daemon.stop(), Some(0));
 }
 
@@ -98,7 +106,7 @@ fn a_changed_template_is_rendered_anew_without_a_poll_and_touches_no_other_queue
     world.wait_for_target("/etc/app/two.txt", "name two");
     world.wait_for_status("/state", &json!("healthy"));
     world.write("two.j2", "named {{ config.name }}");
-    assert_eq!(reload(&world).status.code(), Some(0));
+    assert_eq!(did(&world), "changed target /etc/app/two.txt\n");
     world.wait_for_target("/etc/app/two.txt", "named two");
     world.wait_for_status("/state", &json!("healthy"));
     assert_eq!(world.read("second").unwrap(), "told\ntold\n");
@@ -173,5 +181,168 @@ fn a_reload_while_a_service_is_slow_leaves_status_and_stop_alive() {
         world.status()?["daemon"].as_object().map(|_| ())
     });
     world.wait_for_target("/etc/app/two.json", r#"{"name": "two"}"#);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// `two` by a template that a check looks at; version one stands.
+fn templated() -> (World, Server, crate::world::Daemon) {
+    let (world, server) = world();
+    let lines = "profiles:\n  two:\ntargets:\n  /etc/app/two.txt: {from: two, template: two.j2, notify: second}\nservices:\n  second: {check: [sh, -c, \"! grep bad root/etc/app/two.txt\"], command: [sh, -c, echo told >> second]}\n";
+    world.write("two.j2", "name {{ config.name }}");
+    world.settings(&server, lines);
+    let daemon = world.run();
+    world.wait_for_target("/etc/app/two.txt", "name two");
+    world.wait_for_status("/state", &json!("healthy"));
+    (world, server, daemon)
+}
+
+/// Mends the template while nobody can be polled: `text` is there at once, and the service told.
+fn mended(
+    world: &World,
+    server: Server,
+    daemon: &crate::world::Daemon,
+    template: &str,
+    text: &str,
+) {
+    let status = world.status().unwrap();
+    let received = status["profiles"]["two"]["received"]["digest"].clone();
+    assert_ne!(status["profiles"]["two"]["installed"]["digest"], received);
+    assert_eq!(world.read("second").unwrap(), "told\n");
+    let polls = server.count("shop/prod/two", "received");
+    assert_eq!(polls, 2, "one deployment, delivered once");
+    server.stop();
+    world.write("two.j2", template);
+    daemon.signal(Signal::SIGHUP);
+    world.wait_for_target("/etc/app/two.txt", text);
+    let status = world.wait_for_status("/profiles/two/installed/digest", &received);
+    assert_eq!(status["services"]["second"]["state"], "acknowledged");
+    assert_eq!(status["targets"]["/etc/app/two.txt"]["state"], "in_sync");
+    assert_eq!(world.read("second").unwrap(), "told\ntold\n");
+}
+
+#[test]
+fn a_refused_version_goes_live_when_its_template_is_mended_without_a_poll() {
+    let (world, server, daemon) = templated();
+    world.deploy("shop/prod/two.json", r#"{"title": "three"}"#);
+    let status = world.wait_for_status("/profiles/two/state", &json!("refused"));
+    let reason = status["profiles"]["two"]["reason"].as_str().unwrap();
+    assert!(reason.contains("two.j2"), "{reason}");
+    world.wait_for_target("/etc/app/two.txt", "name two");
+    mended(
+        &world,
+        server,
+        &daemon,
+        "name {{ config.title }}",
+        "name three",
+    );
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_quarantined_version_goes_live_when_its_template_is_mended_without_a_poll() {
+    let (world, server, daemon) = templated();
+    world.deploy("shop/prod/two.json", r#"{"name": "bad"}"#);
+    world.wait_for_status("/profiles/two/state", &json!("quarantined"));
+    world.wait_for_target("/etc/app/two.txt", "name two");
+    // Rendered to the same bytes it is the same outcome, and stays away.
+    world.write("two.j2", "name {{ config['name'] }}");
+    assert_eq!(reload(&world).status.code(), Some(0));
+    world.wait_for_status("/profiles/two/state", &json!("quarantined"));
+    world.wait_for_target("/etc/app/two.txt", "name two");
+    mended(
+        &world,
+        server,
+        &daemon,
+        "name {{ config.name | upper }}",
+        "name BAD",
+    );
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_reload_waits_for_the_transaction_that_runs_and_cuts_nothing_short() {
+    let (world, server) = world();
+    let slow = "command: [sh, -c, \"echo begun >> first; while test -e busy; do sleep 0.05; done; echo ended >> first\"]";
+    let before = lines(ONE).replace("command: [sh, -c, echo told >> first]", slow);
+    world.settings(&server, &before);
+    let daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    world.write("busy", "");
+    world.deploy("shop/prod/one.json", "{}");
+    wait_for("the service is being told", || {
+        (world.read("first")? == "begun\nended\nbegun\n").then_some(())
+    });
+    let more = "  /etc/app/more.json: {from: one, notify: first}\n";
+    let after = lines(&format!("{ONE}{more}{TWO}"));
+    world.settings(&server, &after);
+    let mut asked = world.command(&["reload"]).spawn().unwrap();
+    // Status answers meanwhile, as of the old settings; nothing of the new ones has begun.
+    wait_for("the reload has been asked for", || {
+        world
+            .log()
+            .contains("queues that differ end what they are at")
+            .then_some(())
+    });
+    for _ in 0..3 {
+        let status = world.status().unwrap();
+        assert_eq!(
+            status["targets"].as_object().unwrap().len(),
+            1,
+            "{status:#}"
+        );
+        assert!(asked.try_wait().unwrap().is_none(), "it waits");
+    }
+    assert!(!world.target("/etc/app/more.json").exists());
+    std::fs::remove_file(world.path("busy")).unwrap();
+    assert_eq!(asked.wait().unwrap().code(), Some(0));
+    world.wait_for_target("/etc/app/more.json", "{}");
+    world.wait_for_status("/state", &json!("healthy"));
+    // The old command came to its end and counted: the new one was told of the new file only.
+    assert_eq!(
+        world.read("first").unwrap(),
+        "begun\nended\nbegun\nended\ntold\n"
+    );
+    assert_eq!(server.count("shop/prod/one", "start"), 1);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_renamed_profile_keeps_its_session_and_another_identity_begins_anew() {
+    let (world, server) = world();
+    let daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    let renamed = lines(&format!("{ONE}{TWO}"))
+        .replace("  one:\n", "  uno: {configuration_profile: one}\n")
+        .replace("from: one", "from: uno");
+    world.settings(&server, &renamed);
+    let expected = "added profile uno\nchanged target /etc/app/one.json\nremoved profile one\n";
+    assert_eq!(did(&world), expected);
+    let status = world.wait_for_status("/profiles/uno/state", &json!("current"));
+    assert!(status["profiles"].get("one").is_none());
+    let polls = server.count("shop/prod/one", "get");
+    wait_for("the renamed profile is polled on", || {
+        (server.count("shop/prod/one", "get") > polls).then_some(())
+    });
+    assert_eq!(server.count("shop/prod/one", "start"), 1);
+    assert_eq!(server.count("shop/prod/one", "received"), 1);
+    assert_eq!(world.read("first").unwrap(), "told\n");
+
+    // The same name for something else: none of the old state counts, and a version of its own is installed.
+    world.deploy("shop/prod/other.json", r#"{"name": "other"}"#);
+    world.settings(
+        &server,
+        &renamed.replace("configuration_profile: one", "configuration_profile: other"),
+    );
+    assert_eq!(reload(&world).status.code(), Some(0));
+    world.wait_for_target("/etc/app/one.json", r#"{"name": "other"}"#);
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(server.count("shop/prod/other", "start"), 1);
+    assert_eq!(
+        server.count("shop/prod/two", "start"),
+        1,
+        "its session was kept"
+    );
+    assert_eq!(world.read("first").unwrap(), "told\ntold\n");
+    assert_eq!(world.read("second").unwrap(), "told\n");
     assert_eq!(daemon.stop(), Some(0));
 }
