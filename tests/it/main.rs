@@ -22,6 +22,7 @@ mod crash;
 mod documents;
 mod double;
 mod drift;
+mod drift_kinds;
 mod faults;
 mod fetch;
 mod fetch_from_serve;
