@@ -134,7 +134,7 @@ fn the_page_about_tests_lists_the_files_that_there_are() {
     });
     let listed: BTreeSet<String> = rows.collect();
     let support = [
-        "double", "main", "mount", "portrait", "skip", "sources", "world",
+        "double", "main", "mount", "portrait", "skip", "sources", "stand", "world",
     ];
     let entries = std::fs::read_dir(root().join("tests/it")).unwrap();
     let names = entries.map(|entry| entry.unwrap().path().with_extension(""));

@@ -42,6 +42,7 @@ mod server;
 mod skip;
 mod source;
 mod sources;
+mod stand;
 mod status;
 mod storage;
 mod targets;

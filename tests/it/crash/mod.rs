@@ -14,7 +14,9 @@ use std::sync::Mutex;
 use nix::unistd::geteuid;
 use serde_json::json;
 
+use crate::portrait::{Portrait, adorn};
 use crate::skip::skip;
+use crate::stand;
 use crate::world::{Server, World, wait_for};
 use scene::{
     Fate, OLD, Refused, Stays, TurnedDown, names, recover, versions_by_age, whole, world_of,
@@ -319,11 +321,22 @@ fn a_version_that_kills_the_agent_three_times_goes_back_and_stays_away() {
     wait_for("v1 is told", || {
         (world.read("told")? == "v1\n").then_some(())
     });
+    let file = world.target("/etc/app.conf");
+    adorn(&file);
+    world.wait_for_status("/state", &json!("healthy"));
+    let before = Portrait::of(&file);
 
     world.deploy("shop/prod/app.txt", "deadly\n");
     for attempt in 1..=3 {
         assert_eq!(daemon.wait(), None, "attempt {attempt} is killed");
-        assert_eq!(world.read("root/etc/app.conf").unwrap(), "deadly\n");
+        let deadly = Portrait::of(&file);
+        assert_eq!(deadly.text, "deadly\n");
+        assert_eq!(deadly.dress, before.dress);
+        let taken_up = world
+            .log()
+            .matches("interrupted transaction is taken up again")
+            .count();
+        assert_eq!(taken_up, attempt - 1);
         daemon = world.run();
     }
     let told = "v1\nkilled\nkilled\nkilled\nv1\n";
@@ -331,9 +344,32 @@ fn a_version_that_kills_the_agent_three_times_goes_back_and_stays_away() {
         (world.read("told")? == told).then_some(())
     });
     assert_eq!(world.read("root/etc/app.conf").unwrap(), "v1\n");
-    let status = world.wait_for_status("/profiles/app/state", &json!("quarantined"));
-    let reason = status["profiles"]["app"]["reason"].as_str().unwrap();
-    assert!(reason.contains("interrupted three times"), "{reason}");
+    let stands = || {
+        stand::Stand::new(&world, "degraded")
+            .profile(
+                "app",
+                "quarantined",
+                Some("v1\n"),
+                Some("deadly\n"),
+                "…interrupted three times…",
+            )
+            .target("/etc/app.conf", "in_sync", Some("v1\n"), &[])
+            .service(
+                "/etc/app.conf",
+                "acknowledged",
+                "went back (…interrupted three times…); accepted",
+            )
+            .holds();
+        assert_eq!(Portrait::of(&file), before, "the file itself is back");
+    };
+    stands();
+    let log = world.log();
+    assert_eq!(
+        log.matches(" ERROR went back to the previous version targets=/etc/app.conf ")
+            .count(),
+        1,
+        "{log}"
+    );
 
     // it stays away, across restarts and polls
     for _ in 0..2 {
@@ -343,8 +379,7 @@ fn a_version_that_kills_the_agent_three_times_goes_back_and_stays_away() {
         wait_for("two more polls", || {
             (server.count("shop/prod/app", "get") >= polls + 2).then_some(())
         });
-        world.wait_for_status("/profiles/app/state", &json!("quarantined"));
-        assert_eq!(world.read("root/etc/app.conf").unwrap(), "v1\n");
+        stands();
     }
     assert_eq!(world.read("told").unwrap(), told);
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::program::{Kind, Program};
 use super::site::{Site, Version, version};
-use super::stand::is_like;
+use crate::stand::is_like;
 use crate::world::wait_for;
 
 /// Makes a test of every journey for a program.

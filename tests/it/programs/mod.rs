@@ -6,5 +6,4 @@ mod nginx;
 mod program;
 mod several;
 mod site;
-mod stand;
 mod systemd;

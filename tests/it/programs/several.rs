@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 use super::journeys::RECEIVED;
 use super::program::Kind;
 use super::site::{Site, Version, version};
-use super::stand::{Stand, is_like};
 use crate::portrait::{Portrait, adorn};
 use crate::skip::skip;
+use crate::stand::{Stand, is_like};
 use crate::world::{Daemon, wait_for};
 
 /// Two pages beside the site, all three from the same profile: `site`, `page-1`, `page-2`.

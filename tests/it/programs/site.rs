@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::program::{DIRECTORIES, Kind, Program};
-use super::stand::{Stand, is_like};
 use crate::portrait::{Portrait, adorn};
 use crate::skip::skip;
+use crate::stand::{Stand, is_like};
 use crate::world::{Daemon, Server, World, wait_for};
 
 /// A version of the site. All that the program says of itself is in it.
