@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Waits for a change that fits, for 10 s at most.
+    /// Waits for a change that fits, for a minute at most.
     async fn seen(changes: &mut Changes, fits: impl Fn(&Change) -> bool) -> Change {
         let wait = async {
             loop {
@@ -119,7 +119,7 @@ mod tests {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), wait)
+        tokio::time::timeout(Duration::from_secs(60), wait)
             .await
             .expect("the change is reported")
     }

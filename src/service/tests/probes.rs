@@ -50,7 +50,8 @@ fn http(url: &str, within: Duration, successes: u32) -> Service {
     probe(ProbeAsk::Http(url.to_owned()), within, successes)
 }
 
-const SHORT: Duration = Duration::from_millis(300);
+/// Long enough for a program to start and end, also on a machine that has much to do.
+const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn no_probe_accepts_and_has_no_baseline() {
@@ -84,7 +85,7 @@ async fn too_few_successes_are_told_of() {
     let place = Place::new();
     let (url, _) = answering(&["200 OK"]).await;
     let text = rejected(place.services.probe(&http(&url, SHORT, 1_000_000)).await);
-    assert!(text.contains("1000000 times in a row within 300ms") && text.contains("succeeded"));
+    assert!(text.contains("1000000 times in a row within 1s") && text.contains("succeeded"));
 }
 
 #[tokio::test]
@@ -111,11 +112,7 @@ async fn a_service_that_never_answers_is_given_up_in_time() {
         .try_probe(&http(&url, SHORT, 1))
         .await
         .unwrap();
-    assert!(
-        baseline
-            .unwrap_err()
-            .contains("gave no answer within 300ms")
-    );
+    assert!(baseline.unwrap_err().contains("gave no answer within 1s"));
 }
 
 #[tokio::test]
