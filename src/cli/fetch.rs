@@ -125,14 +125,17 @@ impl Arguments {
             Ok(ended) => ended,
             Err(_) => Err(last.map_or_else(
                 || {
-                    let message = "no answer came: is the endpoint right and reachable?";
+                    let message = "no answer came in time: is the endpoint right and reachable? `--timeout` waits longer";
                     Ended {
                         exit: Exit::Unreachable,
                         message: message.into(),
                     }
                 },
                 |fault: Fault| {
-                    let message = format!("gave up after {:?}: {}", self.timeout, fault.message);
+                    let message = format!(
+                        "gave up after {:?} (`--timeout` waits longer): {}",
+                        self.timeout, fault.message
+                    );
                     Ended {
                         exit: exit(fault.kind),
                         message,
@@ -245,7 +248,7 @@ fn target(file: &Path) -> Result<TargetPath, Ended> {
     };
     let parent = parent.canonicalize().map_err(|error| {
         Ended::failed(format!(
-            "cannot write `{shown}`: its directory cannot be used: {error}"
+            "cannot write `{shown}`: its directory cannot be used: {error}; make it, or name another file"
         ))
     })?;
     let path = parent.join(name);

@@ -12,6 +12,7 @@ use crate::daemon::control::{Client, ControlError};
 use crate::daemon::{StartError, control_socket, problems_of};
 use crate::settings::{self, Problems, Settings};
 use crate::telemetry;
+use crate::words::last_cause;
 
 /// Threads for tasks: more than one so that a slow one stops no other, few because there is little to compute.
 const WORKERS: usize = 2;
@@ -115,8 +116,15 @@ pub fn refused(error: &StartError, state_directory: &Path) -> Exit {
             Exit::Failed
         }
         StartError::Ledger(_) => {
+            let answered = last_cause(error).downcast_ref::<std::io::Error>();
+            let next = match answered.map(std::io::Error::kind) {
+                Some(ErrorKind::PermissionDenied) => {
+                    "run as the user whom it belongs to or as root; `--state-directory` names another"
+                }
+                _ => "`--state-directory` names another",
+            };
             err!(
-                "error: {} (the state directory is `{}`; `--state-directory` names another)",
+                "error: {} (the state directory is `{}`; {next})",
                 problems_of(error),
                 state_directory.display()
             );

@@ -242,10 +242,10 @@ fn of_service(
             call.profile.configuration_profile,
             call.region
         ),
-        (FaultKind::Throttled, _) => "it is tried again later".to_owned(),
-        (FaultKind::TooEarly, _) => "it is asked again when the interval has passed".to_owned(),
-        (FaultKind::TokenRefused, _) => "a new session is started".to_owned(),
-        (FaultKind::Lost, _) => "it is tried again".to_owned(),
+        (FaultKind::Throttled, _) => "a later call may pass".to_owned(),
+        (FaultKind::TooEarly, _) => "the interval has to pass first".to_owned(),
+        (FaultKind::TokenRefused, _) => "a new session is needed".to_owned(),
+        (FaultKind::Lost, _) => "a later call may pass".to_owned(),
         (FaultKind::Operator, code) => remedy(call, code, status),
     };
     call.fault(kind, true, &what, &remedy)
