@@ -21,6 +21,7 @@ pub struct Arguments {
     /// A label, or at least 8 digits of a digest
     #[arg(value_name = "VERSION")]
     from: Option<String>,
+    /// Of a profile: the one to compare that with
     #[arg(value_name = "VERSION", requires = "from")]
     to: Option<String>,
     /// Show bodies also of what is sensitive
@@ -88,6 +89,12 @@ impl Arguments {
     }
 
     fn files(&self, path: &TargetPath, sensitive: bool, recorded: &Recorded) -> Result<Exit, Exit> {
+        if self.to.is_some() {
+            err!(
+                "error: of a target one version is compared with the file that is there: name one"
+            );
+            return Err(Exit::Usage);
+        }
         let files = recorded.state.found_files.iter();
         let known: Vec<(Digest, Option<&str>)> = files
             .filter(|file| file.target == *path)

@@ -12,7 +12,7 @@ use crate::settings::{ProfileName, parse_duration};
 /// Polls what is due now, waits for the transactions, and ends as `once` does
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Only these profiles
+    /// Only these [default: all]
     #[arg(value_name = "PROFILE")]
     profiles: Vec<String>,
     /// How long to wait at most

@@ -15,6 +15,7 @@ use crate::transaction::Order;
 /// Installs an earlier version by an ordinary transaction and holds the profile
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
+    /// Whose version goes back
     #[arg(value_name = "PROFILE")]
     name: String,
     /// A label, or at least 8 digits of a digest [default: the version before the installed one]

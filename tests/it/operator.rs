@@ -167,6 +167,8 @@ fn a_file_that_was_replaced_is_in_history_and_diff_shows_what_it_had() {
         said.contains("found at") && said.contains("8 bytes"),
         "{said}"
     );
+    let (code, said) = ask(&world, &["diff", "/etc/app/limits.json", "one", "two"]);
+    assert_eq!(code, 64, "{said}");
     let (code, said) = ask(&world, &["diff", "/etc/app/limits.json"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("-by hand\n+{\"v\":1}"), "{said}");
