@@ -105,13 +105,16 @@ pub fn print(status: &Status) {
         if let Some(reason) = &profile.reason {
             out!("  {reason}");
         }
+        if let Some(remedy) = status.notes.profiles.get(name) {
+            out!("  {remedy}");
+        }
         if let Some(next) = profile.next_poll {
             out!("  next poll is due at {}", second_of(next));
         }
     }
     for (path, target) in &status.targets {
         out!("target {path}: {}", word(&target.state));
-        for note in status.notes.get(path).into_iter().flatten() {
+        for note in status.notes.targets.get(path).into_iter().flatten() {
             out!("  {note}");
         }
     }

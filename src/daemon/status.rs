@@ -28,8 +28,12 @@ pub struct Status {
     pub notes: Notes,
 }
 
-/// What people are told of targets, beyond their states.
-pub type Notes = BTreeMap<TargetPath, Vec<String>>;
+/// What people are told beyond states and reasons.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Notes {
+    pub profiles: BTreeMap<ProfileName, String>,
+    pub targets: BTreeMap<TargetPath, Vec<String>>,
+}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DaemonStatus {
@@ -131,13 +135,15 @@ impl Status {
             profiles: BTreeMap::new(),
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
-            notes: Notes::new(),
+            notes: Notes::default(),
         };
         for view in views {
             for (name, (profile, identity)) in &view.component.profiles {
-                status
-                    .profiles
-                    .insert(name.clone(), view.profile(profile, identity, now));
+                let profile = view.profile(profile, identity, now);
+                let remedy = view.remedy(name, identity, profile.state);
+                let notes = &mut status.notes.profiles;
+                notes.extend(remedy.map(|remedy| (name.clone(), remedy)));
+                status.profiles.insert(name.clone(), profile);
             }
             for path in view.component.targets.keys() {
                 let (target, reason) = view.target(path, installer);
@@ -148,7 +154,7 @@ impl Status {
                     .chain(view.found(path))
                     .collect();
                 if !notes.is_empty() {
-                    status.notes.insert(path.clone(), notes);
+                    status.notes.targets.insert(path.clone(), notes);
                 }
             }
             let machine = Machine::new(Arc::clone(&view.component), State::clone(&view.state));

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::second_of;
 use crate::install::{Found, Installer};
-use crate::ledger::{ServiceCondition, State, Version};
+use crate::ledger::{Quarantine, Refusal, ServiceCondition, State, Version};
 use crate::protocol::Identity;
-use crate::settings::{OnDrift, Profile, ServiceName, TargetPath};
+use crate::settings::{OnDrift, Profile, ProfileName, ServiceName, TargetPath};
 use crate::source::FaultKind;
 use crate::transaction::{Component, LeftOut};
 
@@ -92,17 +92,10 @@ impl QueueView {
         }
         let newest = received.map(|version| version.digest);
         let current = newest.is_some() && newest == accepted.map(|version| version.digest);
-        let refusal = self.state.refusals.get(identity);
-        if let Some(refusal) = refusal.filter(|refusal| Some(refusal.digest) == newest) {
+        if let Some(refusal) = self.refusal(identity) {
             return (ProfileCondition::Refused, Some(refusal.reason.clone()));
         }
-        let condemned = self
-            .state
-            .quarantine
-            .iter()
-            .rev()
-            .find(|entry| newest.is_some() && entry.profiles.get(identity).copied() == newest);
-        if let Some(entry) = condemned.filter(|_| !current) {
+        if let Some(entry) = self.condemned(identity).filter(|_| !current) {
             return (ProfileCondition::Quarantined, Some(entry.reason.clone()));
         }
         if let Some(LeftOut::Quarantined(reason)) = self.left_out.get(identity) {
@@ -132,6 +125,48 @@ impl QueueView {
             .iter()
             .find_map(|path| Some(format!("target `{path}`: {}", self.waiting.get(path)?)));
         (ProfileCondition::Waiting, waiting.or(self.trouble.clone()))
+    }
+
+    /// Of the version that was received last.
+    fn refusal(&self, identity: &Identity) -> Option<&Refusal> {
+        let newest = self.state.received.get(identity)?.digest;
+        let refusal = self.state.refusals.get(identity);
+        refusal.filter(|refusal| refusal.digest == newest)
+    }
+
+    /// The youngest entry of the quarantine that holds the version that was received last.
+    fn condemned(&self, identity: &Identity) -> Option<&Quarantine> {
+        let newest = self.state.received.get(identity)?.digest;
+        let mut entries = self.state.quarantine.iter().rev();
+        entries.find(|entry| entry.profiles.get(identity) == Some(&newest))
+    }
+
+    /// Since when a version that was received is not installed, and what changes that.
+    pub(super) fn remedy(
+        &self,
+        name: &ProfileName,
+        identity: &Identity,
+        state: ProfileCondition,
+    ) -> Option<String> {
+        let (word, since, remedy) = match state {
+            ProfileCondition::Refused => (
+                "refused",
+                self.refusal(identity).map(|refusal| refusal.since),
+                "next: deploy a version that passes, or mend what the settings name and `appconfigd reload`",
+            ),
+            ProfileCondition::Quarantined => (
+                "quarantined",
+                self.condemned(identity).map(|entry| entry.since),
+                "next: deploy another version, or this one anew",
+            ),
+            _ => return None,
+        };
+        let since = since.map_or(String::new(), |since| {
+            format!(" since {}", second_of(since))
+        });
+        Some(format!(
+            "{word}{since}; {remedy}; `appconfigd retry {name}` tries this one again"
+        ))
     }
 
     /// How a target stands, and why it is not as it should be.

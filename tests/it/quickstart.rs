@@ -144,9 +144,9 @@ fn normal(text: &str, clone: &Path) -> String {
     let clone = clone.to_str().unwrap().trim_end_matches('/');
     let text = text.replace(clone, "CLONE");
     let words = text
-        .split_inclusive([' ', '\n', ')', ',', '"'])
+        .split_inclusive([' ', '\n', ')', ',', ';', '"'])
         .map(|word| {
-            let bare = word.trim_end_matches([' ', '\n', ')', ',', '"']);
+            let bare = word.trim_end_matches([' ', '\n', ')', ',', ';', '"']);
             let rest = &word[bare.len()..];
             let time = bare.len() >= 20 && bare.ends_with('Z') && bare.starts_with("20");
             match time {

@@ -273,7 +273,7 @@ services:
                 .all(|(path, _)| status["targets"][*path]["state"] != "missing");
             if heard
                 && !status["daemon"].is_null()
-                && PROFILES.iter().all(|name| settled(&name))
+                && PROFILES.iter().all(|name| settled(name))
                 && targets
                 && told("web")
                 && told("app")

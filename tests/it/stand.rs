@@ -182,6 +182,17 @@ impl Stand<'_> {
             let newer = one.received.filter(|_| one.received != one.installed);
             lines.extend(newer.map(|digest| format!("  received: {}", version(digest))));
             lines.extend(one.reason.iter().map(|reason| format!("  {reason}")));
+            let remedy = match one.state.as_str() {
+                "refused" => {
+                    "next: deploy a version that passes, or mend what the settings name and `appconfigd reload`"
+                }
+                "quarantined" => "next: deploy another version, or this one anew",
+                _ => continue,
+            };
+            let (state, name) = (&one.state, &one.name);
+            lines.push(format!(
+                "  {state} since …; {remedy}; `appconfigd retry {name}` tries this one again"
+            ));
         }
         let mut targets: Vec<&Target> = self.targets.iter().collect();
         targets.sort_by_key(|one| &one.path);
