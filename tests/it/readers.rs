@@ -44,6 +44,15 @@ fn paths(profile: usize) -> impl Iterator<Item = String> {
     (0..TARGETS_OF_EACH).map(move |target| format!("/etc/d{}/p{profile}-{target}.txt", target % 3))
 }
 
+/// The readers end whatever becomes of the test.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn readers_of_every_target_see_whole_versions_only_while_a_thousand_flip() {
     let world = World::new();
@@ -101,12 +110,12 @@ fn readers_of_every_target_see_whole_versions_only_while_a_thousand_flip() {
                 })
             })
             .collect();
+        let ends = Done(&done);
         let mut good = 0;
         for number in 1..=VERSIONS {
             if number % 4 == 0 {
                 deploy(number, "bad");
-                let refused = format!("\"bad {number}\"");
-                wait_for(&format!("{refused} has gone back everywhere"), || {
+                wait_for("the bad version has gone back everywhere", || {
                     let status = world.status()?;
                     let profiles = status["profiles"].as_object()?;
                     let digest = |profile: usize| {
@@ -129,7 +138,7 @@ fn readers_of_every_target_see_whole_versions_only_while_a_thousand_flip() {
                 good = number;
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         for reader in readers {
             let rounds = reader.join().unwrap();
             assert!(rounds > VERSIONS, "{rounds} rounds over all targets");

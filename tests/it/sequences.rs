@@ -101,6 +101,8 @@ struct Case {
     count: usize,
     kills: usize,
     drifts: [usize; 3],
+    /// What is held is not put back.
+    held: [bool; 3],
     narrow: bool,
 }
 
@@ -118,6 +120,7 @@ impl Case {
             count: 0,
             kills: 0,
             drifts: [0; 3],
+            held: [false; 3],
             narrow: false,
         };
         for profile in PROFILES {
@@ -235,7 +238,10 @@ services:
                 let _ = fs::remove_file(path);
             }),
             Event::Order(order, profile) => self.order(&[order, PROFILES[*profile]]),
-            Event::HoldPath(target) => self.order(&["hold", TARGETS[*target].0, "--for", "1h"]),
+            Event::HoldPath(target) => {
+                self.held[*target] = true;
+                self.order(&["hold", TARGETS[*target].0, "--for", "1h"]);
+            }
             Event::ReleasePath(target) => self.order(&["release", TARGETS[*target].0]),
         }
     }
@@ -268,13 +274,13 @@ services:
                     .contains(&profile.as_str().unwrap_or_default())
             };
             let told = |name: &str| status["services"][name]["state"] == "acknowledged";
-            let targets = TARGETS
-                .iter()
-                .all(|(path, _)| status["targets"][*path]["state"] != "missing");
+            let mut targets = TARGETS.iter().zip(self.held);
+            let there = targets
+                .all(|((path, _), held)| held || status["targets"][*path]["state"] != "missing");
             if heard
                 && !status["daemon"].is_null()
-                && PROFILES.iter().all(|name| settled(name))
-                && targets
+                && PROFILES.iter().all(|name| settled(&name))
+                && there
                 && told("web")
                 && told("app")
             {
