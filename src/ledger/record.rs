@@ -135,6 +135,9 @@ pub struct IntentService {
     pub ran: bool,
     /// It was, or after a crash may have been, told of the new files.
     pub notified: bool,
+    /// Its probe failed before the files were swapped: that it fails afterwards says nothing.
+    #[serde(default)]
+    pub failing: bool,
 }
 
 /// An outcome that failed here after the swap.

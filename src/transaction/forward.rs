@@ -7,7 +7,7 @@ use crate::ledger::Intent;
 use crate::service::Verdict;
 use crate::settings::{OnFailure, ServiceName};
 
-use super::action::{About, Action, Answer, Answers, Baseline, Event, Outcome, Step};
+use super::action::{About, Action, Answer, Answers, Event, Outcome, Step};
 use super::machine::Machine;
 use super::phase::{Open, Phase};
 
@@ -164,7 +164,9 @@ impl Machine {
     ) -> Vec<Action> {
         let mut rejected = None;
         for (name, answer) in answers {
-            let verdict = weigh_probe(answer, open.baseline.get(&name));
+            let service = open.intent.services.get(&name);
+            let failing = service.is_some_and(|service| service.failing);
+            let verdict = weigh_probe(answer, failing);
             if let Verdict::Rejected(reason) = &verdict
                 && !self.keeps(&name)
             {
@@ -212,16 +214,14 @@ pub(super) fn weigh(answer: Answer) -> Verdict {
 }
 
 /// A probe's verdict: a probe that was failing before says nothing about the new version.
-fn weigh_probe(answer: Answer, baseline: Option<&Baseline>) -> Verdict {
-    let before = baseline.and_then(|baseline| baseline.probe.as_ref());
-    match (answer, before) {
-        (
-            Answer {
-                verdict: Verdict::Rejected(reason),
-                ended: false,
-            },
-            Some(Err(_)),
-        ) => Verdict::Undecided(format!("{reason} (it failed before the change as well)")),
-        (answer, _) => weigh(answer),
+fn weigh_probe(answer: Answer, failing: bool) -> Verdict {
+    match answer {
+        Answer {
+            verdict: Verdict::Rejected(reason),
+            ended: false,
+        } if failing => {
+            Verdict::Undecided(format!("{reason} (it failed before the change as well)"))
+        }
+        answer => weigh(answer),
     }
 }

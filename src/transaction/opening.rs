@@ -139,7 +139,6 @@ impl Machine {
             intent,
             plan,
             undo,
-            baseline,
             verdicts,
             leftover,
             superseded: Vec::new(),
@@ -187,13 +186,15 @@ impl Machine {
             .get(name)
             .cloned()
             .unwrap_or_default();
-        let runs = baseline
-            .get(name)
-            .is_some_and(|found| found.running == Running::Yes);
+        let found = baseline.get(name);
+        let runs = found.is_some_and(|found| found.running == Running::Yes);
+        // Taken up again, the new files may be the ones that it fails with.
+        let fails = || found.is_some_and(|found| matches!(found.probe, Some(Err(_))));
         IntentService {
             acknowledged: before.map_or(rows, |before| before.acknowledged.clone()),
             ran: runs || before.is_some_and(|before| before.ran),
             notified: before.is_some_and(|before| before.notified),
+            failing: before.map_or_else(fails, |before| before.failing),
         }
     }
 

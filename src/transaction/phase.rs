@@ -115,7 +115,6 @@ pub(super) struct Open {
     pub intent: Intent,
     pub plan: Plan,
     pub undo: Vec<Placement>,
-    pub baseline: BTreeMap<ServiceName, Baseline>,
     /// The last verdict of each service, with what it was asked.
     pub verdicts: BTreeMap<ServiceName, (Step, Verdict)>,
     /// What the interrupted transaction had staged: this one has staged anew.

@@ -95,11 +95,13 @@ fn any_intent() -> impl Strategy<Value = Intent> {
         btree_map(any_target(), of(any_digest()), 0..3),
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(acknowledged, ran, notified)| IntentService {
+        .prop_map(|(acknowledged, ran, notified, failing)| IntentService {
             acknowledged,
             ran,
             notified,
+            failing,
         });
     (
         prop_oneof![0u64..3, Just(u64::MAX)],

@@ -39,6 +39,20 @@ fn a_death_anywhere_on_the_way_forwards_ends_in_the_new_version_and_a_service_th
 }
 
 #[test]
+fn a_death_after_the_swap_does_not_make_a_failing_probe_look_as_if_it_had_failed_before() {
+    for step in ["check", "notify", "probe"] {
+        let mut world = two_files();
+        world.receive("p", "two web:probe:no");
+        world.run_to(step);
+        world.die_during_next(0);
+        world.settle();
+        assert_eq!(world.reads("/t"), "one", "{step}");
+        assert_eq!(world.ledger.quarantine.len(), 1, "{step}");
+        world.hold_promises();
+    }
+}
+
+#[test]
 fn a_death_anywhere_on_the_way_back_ends_in_the_old_version_and_a_service_that_knows_it() {
     for step in ["commit", "put back", "notify back", "probe back", "release"] {
         for share in 0..4 {

@@ -543,10 +543,17 @@ impl World {
                 services
                     .into_iter()
                     .map(|name| {
+                        let mark = format!("{name}:probe:no");
+                        let mut depends = self.component.dependencies(&name).iter();
+                        let fails = depends
+                            .any(|path| self.text(path).is_some_and(|text| text.contains(&mark)));
                         let usual = Baseline {
                             running: Running::Yes,
                             missing: None,
-                            probe: Some(Ok(())),
+                            probe: Some(match fails {
+                                true => Err("no".to_owned()),
+                                false => Ok(()),
+                            }),
                         };
                         let found = self.baselines.get(&name).cloned().unwrap_or(usual);
                         (name, found)
