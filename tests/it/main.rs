@@ -26,6 +26,7 @@ mod drift_kinds;
 mod faults;
 mod fetch;
 mod fetch_from_serve;
+mod isolation;
 mod layers;
 mod mount;
 mod once;

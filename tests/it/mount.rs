@@ -51,3 +51,49 @@ fn mount<const N: usize>(arguments: [&OsStr; N]) -> bool {
         .status();
     status.is_ok_and(|status| status.success())
 }
+
+/// A file system that can be made to hang: whoever writes to it waits. Goes on, and is gone, with the value.
+pub struct Frozen(Mount);
+
+impl Frozen {
+    /// `None` where there is no loop device, or mounting is not allowed.
+    pub fn mount(image: &Path, at: &Path) -> Option<Frozen> {
+        std::fs::create_dir_all(at).unwrap();
+        std::fs::File::create(image)
+            .unwrap()
+            .set_len(16 << 20)
+            .unwrap();
+        let made = Command::new("mkfs.ext4")
+            .arg("-q")
+            .arg(image)
+            .stderr(Stdio::null())
+            .status();
+        let options = [
+            OsStr::new("-o"),
+            OsStr::new("loop"),
+            image.as_os_str(),
+            at.as_os_str(),
+        ];
+        let mounted = made.is_ok_and(|status| status.success()) && mount(options);
+        mounted.then(|| Frozen(Mount(at.to_owned())))
+    }
+
+    pub fn freeze(&self) {
+        assert!(self.fsfreeze("-f"), "it does not freeze");
+    }
+
+    fn fsfreeze(&self, how: &str) -> bool {
+        let status = Command::new("fsfreeze")
+            .arg(how)
+            .arg(&self.0.0)
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.fsfreeze("-u");
+    }
+}
