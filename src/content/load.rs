@@ -54,8 +54,10 @@ pub(super) fn templates(
     errors: &mut Vec<LoadError>,
 ) -> BTreeMap<PathBuf, Template> {
     let mut seen: BTreeMap<PathBuf, Option<Template>> = BTreeMap::new();
-    for target in settings.targets.values() {
-        let Render::Template { file, .. } = &target.render else {
+    let targets = settings.targets.values();
+    let recipes = targets.flat_map(|target| target.recipes().map(move |recipe| (target, recipe)));
+    for (target, recipe) in recipes {
+        let Render::Template { file, .. } = recipe else {
             continue;
         };
         if seen.contains_key(file) {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::protocol::{Configuration, Digest};
-use crate::settings::{Format, Profile, Render, Settings, Target};
+use crate::settings::{FileSet, Format, Profile, ProfileName, Render, Settings, Target};
 
 use crate::content::schema::Schema;
 use crate::content::template::Template;
@@ -54,6 +54,7 @@ pub struct Refused {
 }
 
 /// One of a target's profiles with the configuration it counts with.
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     pub profile: &'a Profile,
     /// `None` only for profiles that are not required.
@@ -85,9 +86,10 @@ impl Content {
         targets: impl Iterator<Item = &'a Target>,
     ) -> Digest {
         let schemas = profiles.filter_map(|profile| profile.validate.schema.as_ref());
-        let templates = targets.filter_map(|target| match &target.render {
+        let recipes = targets.flat_map(Target::recipes);
+        let templates = recipes.filter_map(|render| match render {
             Render::Template { file, .. } => Some(file),
-            Render::Verbatim | Render::Merge { .. } => None,
+            Render::Verbatim | Render::Merge { .. } | Render::Files(_) => None,
         });
         let named: BTreeSet<&PathBuf> = schemas.chain(templates).collect();
         let marks = named.into_iter().filter_map(|file| self.marks.get(file));
@@ -121,9 +123,36 @@ impl Content {
         })
     }
 
-    /// The target's bytes. `inputs` in the order of `from`.
+    /// The bytes of a target that is one file. `inputs` in the order of `from`.
     pub fn render(&self, target: &Target, inputs: &[Input<'_>]) -> Result<Bytes, Refused> {
-        match &target.render {
+        self.make(&target.render, inputs)
+    }
+
+    /// The files of a directory target, by relative path. `inputs`: of all its profiles. A file that is made from nothing, since
+    /// none of its profiles has a configuration or must have one, is left out.
+    pub fn render_files(
+        &self,
+        set: &FileSet,
+        inputs: &[Input<'_>],
+    ) -> Result<BTreeMap<String, Bytes>, Refused> {
+        let mut made = BTreeMap::new();
+        for (path, file) in &set.files {
+            let of = |name: &ProfileName| inputs.iter().find(|input| input.profile.name == *name);
+            let inputs: Vec<Input<'_>> = file.from.iter().filter_map(of).copied().collect();
+            let templated = matches!(file.render, Render::Template { .. });
+            if !templated && inputs.iter().all(|input| input.configuration.is_none()) {
+                continue;
+            }
+            let bytes = self.make(&file.render, &inputs);
+            let bytes = bytes.map_err(|why| refused(format!("file `{path}`: {why}")))?;
+            made.insert(path.clone(), bytes);
+        }
+        Ok(made)
+    }
+
+    fn make(&self, render: &Render, inputs: &[Input<'_>]) -> Result<Bytes, Refused> {
+        match render {
+            Render::Files(_) => Err(refused("a directory target is not one file")),
             Render::Verbatim => match inputs {
                 [input] => match input.configuration {
                     Some(configuration) => Ok(configuration.bytes().clone()),
@@ -141,7 +170,7 @@ impl Content {
                     let shown = file.display();
                     return Err(refused(format!("template `{shown}` is not loaded")));
                 };
-                let bytes = render(template, *merge, inputs)?;
+                let bytes = rendered(template, *merge, inputs)?;
                 Ok(bytes.into())
             }
         }
@@ -214,7 +243,7 @@ fn merged(inputs: &[Input<'_>]) -> Result<Option<Value>, Refused> {
     Ok(merged)
 }
 
-fn render(template: &Template, merge: bool, inputs: &[Input<'_>]) -> Result<Vec<u8>, Refused> {
+fn rendered(template: &Template, merge: bool, inputs: &[Input<'_>]) -> Result<Vec<u8>, Refused> {
     let mut values = Vec::with_capacity(inputs.len());
     for input in inputs {
         values.push((input.profile.name.as_str(), lenient(input)?));

@@ -8,6 +8,7 @@
 mod duration;
 mod entries;
 mod field;
+mod file_set;
 mod finding;
 mod keyword;
 mod merged;
@@ -19,6 +20,7 @@ mod places;
 mod problem;
 mod profile;
 mod quantity;
+mod recipe;
 mod service;
 mod suggestion;
 mod target;

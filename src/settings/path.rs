@@ -133,8 +133,15 @@ impl TargetPath {
 
 /// A target's path; `None` after a finding.
 pub fn target_path(name: &Spot<String>, findings: &mut Findings) -> Option<TargetPath> {
-    let path = absolute_path(name.at, &name.value, "a target", findings)?;
-    let mut parts = path.as_str().split('/').skip(1);
+    let path = sound_path(name.at, &name.value, "a target", findings)?;
+    // What is longer has no room for the names of its generations.
+    if path.is_directory() && path.file_name().len() > 220 {
+        findings
+            .error(name.at, "the name of this directory target is too long")
+            .help("220 bytes are the most: its generations have longer names");
+        return None;
+    }
+    let mut parts = path.location().split('/').skip(1);
     if let Some(first) = parts.clone().next().filter(|first| KERNEL.contains(first)) {
         findings
             .error(name.at, format!("a target cannot lie in `/{first}`"))
@@ -150,23 +157,30 @@ pub fn target_path(name: &Spot<String>, findings: &mut Findings) -> Option<Targe
     Some(path)
 }
 
-/// A path from `/` without `.`, `..` and empty parts; `None` after a finding.
+/// A file's path from `/` without `.`, `..` and empty parts; `None` after a finding.
 pub fn absolute_path(
     at: Place,
     path: &str,
     noun: &str,
     findings: &mut Findings,
 ) -> Option<TargetPath> {
+    let sound = sound_path(at, path, noun, findings)?;
+    if sound.is_directory() {
+        findings
+            .error(
+                at,
+                format!("the path of {noun} names a file, `{path}` ends with `/`"),
+            )
+            .help("take the `/` off");
+        return None;
+    }
+    Some(sound)
+}
+
+fn sound_path(at: Place, path: &str, noun: &str, findings: &mut Findings) -> Option<TargetPath> {
     let (message, help) = if !path.starts_with('/') {
         let message = format!("the path of {noun} begins with `/`, `{path}` does not");
         (message, "write the absolute path".to_owned())
-    } else if path.ends_with('/') {
-        let message =
-            format!("`{path}` ends with `/`: directories as targets are not supported yet");
-        (
-            message,
-            "name one file; a target for each file of the directory does the same".to_owned(),
-        )
     } else if path.split('/').any(|part| part.len() > 255) || path.len() > 4095 {
         let message = "this path is longer than the kernel takes".to_owned();
         (
@@ -176,9 +190,14 @@ pub fn absolute_path(
     } else {
         match TargetPath::new(path) {
             Some(path) => return Some(path),
+            None if cleaned(path) == "/" => {
+                let message = format!("`{path}` is the root of the file system");
+                (message, format!("write the whole path of {noun}"))
+            }
             None => {
                 let message = format!("`{path}` has parts that are empty, `.` or `..`");
-                (message, format!("write it as `{}`", cleaned(path)))
+                let slash = if path.ends_with('/') { "/" } else { "" };
+                (message, format!("write it as `{}{slash}`", cleaned(path)))
             }
         }
     };

@@ -17,6 +17,24 @@ pub struct Share(pub f64);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mode(pub u32);
 
+/// How many of something, 0 among them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Count(pub u32);
+
+impl Written for Count {
+    fn read(node: &Node, findings: &mut Findings) -> Option<Count> {
+        let text = node.text("a number", findings)?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let parsed = text.parse().ok().filter(|_| digits).map(Count);
+        if parsed.is_none() {
+            findings
+                .error(node.at, format!("`{text}` is not a number"))
+                .help("write a whole number, such as `2`");
+        }
+        parsed
+    }
+}
+
 impl Size {
     fn parse(text: &str) -> Option<Size> {
         let (number, unit) = text.split_at(

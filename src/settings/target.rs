@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::field::Field;
+use super::file_set;
 use super::finding::{Findings, Place, Spot};
 use super::merged::Used;
-use super::path::{Directories, NamedKind, NamedPath, target_path};
+use super::path::{Directories, NamedPath, target_path};
+use super::recipe::Recipe;
 use super::service::{mentions, service};
 use super::suggestion;
-use super::valid::{
-    Format, Parents, Profile, ProfileName, Render, Service, ServiceName, Target, TargetPath,
-};
+use super::valid::{Parents, Profile, ProfileName, Service, ServiceName, Target, TargetPath};
 use super::written::{self, Notify};
 
 type Profiles = BTreeMap<ProfileName, Option<Arc<Profile>>>;
@@ -20,13 +20,13 @@ type Targets = BTreeMap<TargetPath, Option<Arc<Target>>>;
 
 /// Reads targets one after the other; services that are written in place join the declared ones.
 pub struct TargetReader<'a> {
-    profiles: &'a Profiles,
+    pub(super) profiles: &'a Profiles,
     services: &'a mut Services,
-    directories: &'a Directories,
+    pub(super) directories: &'a Directories,
     /// All files were read: a name that is not known does not exist.
-    complete: bool,
+    pub(super) complete: bool,
     targets: Targets,
-    used: Used,
+    pub(super) used: Used,
 }
 
 impl<'a> TargetReader<'a> {
@@ -54,6 +54,9 @@ impl<'a> TargetReader<'a> {
         findings: &mut Findings,
     ) {
         let path = target_path(name, findings);
+        if let Some(written) = written {
+            file_set::misplaced(name, written, findings);
+        }
         let target =
             written.and_then(|written| self.target(name, path.as_ref(), written, named, findings));
         if let Some(path) = path {
@@ -65,21 +68,43 @@ impl<'a> TargetReader<'a> {
     /// The targets and what they refer to.
     pub fn finish(self, findings: &mut Findings) -> (Targets, Used) {
         for (path, at) in &self.used.targets {
-            let above = ancestors(path.as_str()).find_map(|above| {
-                let above = TargetPath::new(above)?;
-                self.used.targets.get_key_value(&above)
-            });
-            if let Some((above, other)) = above {
+            let both = [path.location().to_owned(), format!("{}/", path.location())];
+            let same = path.is_directory().then(|| self.declared(&both[..1]));
+            if let Some((_, other)) = same.flatten() {
                 findings
-                    .error(
-                        *at,
-                        format!("`{path}` lies below `{above}`, which is a file"),
-                    )
-                    .also(*other, "the target above it")
-                    .help("a path is a file or a directory: move one of the two");
+                    .error(*at, format!("`{path}` is a file's target as well"))
+                    .also(*other, "the file")
+                    .help("a path is a file or a directory: remove one of the two");
             }
+            let above = ancestors(path.location())
+                .find_map(|above| self.declared(&[above.to_owned(), format!("{above}/")]));
+            let Some((above, other)) = above else {
+                continue;
+            };
+            let (what, help) = match above.is_directory() {
+                true => (
+                    "a directory target",
+                    "list it under the `files` of that directory, or move one of the two",
+                ),
+                false => (
+                    "a file",
+                    "a path is a file or a directory: move one of the two",
+                ),
+            };
+            findings
+                .error(
+                    *at,
+                    format!("`{path}` lies below `{above}`, which is {what}"),
+                )
+                .also(*other, "the target above it")
+                .help(help);
         }
         (self.targets, self.used)
+    }
+
+    fn declared(&self, paths: &[String]) -> Option<(&TargetPath, &Place)> {
+        let mut paths = paths.iter().filter_map(|path| TargetPath::new(path));
+        paths.find_map(|path| self.used.targets.get_key_value(&path))
     }
 
     /// `None` after a finding, here or at the path.
@@ -91,9 +116,22 @@ impl<'a> TargetReader<'a> {
         named: &mut Vec<NamedPath>,
         findings: &mut Findings,
     ) -> Option<Target> {
-        let from = self.from(name, &written.from, findings);
         let notify = self.notify(name, &written.notify, findings);
-        let render = self.render(name, from.as_deref(), written, named, findings);
+        let made = match name.value.ends_with('/') {
+            true => self.files(name, written, named, findings),
+            false => {
+                let recipe = Recipe {
+                    noun: "target",
+                    name,
+                    from: &written.from,
+                    template: &written.template,
+                    merge: &written.merge,
+                };
+                let from = self.from(&recipe, findings);
+                let render = self.render(&recipe, from.as_deref(), named, findings);
+                from.zip(render)
+            }
+        };
         if let Some(given) = written.validate_command.given()
             && !mentions(&given.value, "{staged}")
         {
@@ -102,16 +140,12 @@ impl<'a> TargetReader<'a> {
                 .help("put \"{staged}\" where the program expects the file, such as `[visudo, -cf, \"{staged}\"]`");
             return None;
         }
-        let from = from?;
-        let sensitive = from.iter().any(|name| {
-            self.profiles
-                .get(name)
-                .is_some_and(|profile| profile.as_ref().is_some_and(|p| p.sensitive))
-        });
+        let (from, render) = made?;
+        let sensitive = self.is_sensitive(&from);
         Some(Target {
             path: path?.clone(),
             from,
-            render: render?,
+            render,
             owner: written.owner.value().cloned(),
             group: written.group.value().cloned(),
             mode: written.mode.value().map(|mode| mode.0),
@@ -128,37 +162,6 @@ impl<'a> TargetReader<'a> {
             on_drift: written.on_drift.value().copied().unwrap_or_default(),
             sensitive,
         })
-    }
-
-    fn from(
-        &mut self,
-        name: &Spot<String>,
-        field: &Field<written::Names>,
-        findings: &mut Findings,
-    ) -> Option<Vec<ProfileName>> {
-        if field.is_absent() {
-            findings
-                .error(
-                    name.at,
-                    format!("the target `{}` has no `from`", name.value),
-                )
-                .help("name the profile that it is made from: `from: NAME`");
-        }
-        let names = &field.value()?.0;
-        let mut from = Vec::new();
-        let mut sound = true;
-        for Spot { at, value } in names {
-            let profile = ProfileName::from(value.as_str());
-            sound &= once(*at, value, from.contains(&profile), findings);
-            if self.complete && !self.profiles.contains_key(&profile) {
-                let known: Vec<&str> = self.profiles.keys().map(ProfileName::as_str).collect();
-                unknown(*at, "profile", value, &known, findings);
-                sound = false;
-            }
-            self.used.profiles.insert(profile.clone());
-            from.push(profile);
-        }
-        sound.then_some(from)
     }
 
     fn notify(
@@ -214,98 +217,6 @@ impl<'a> TargetReader<'a> {
         unknown(at, "service", name.as_str(), &declared, findings);
         false
     }
-
-    fn render(
-        &self,
-        name: &Spot<String>,
-        from: Option<&[ProfileName]>,
-        written: &written::Target,
-        named: &mut Vec<NamedPath>,
-        findings: &mut Findings,
-    ) -> Option<Render> {
-        let merge = match &written.merge {
-            Field::Broken => return None,
-            field => field.value().copied().unwrap_or(false),
-        };
-        match &written.template {
-            Field::Broken => None,
-            Field::Given(given) => {
-                let path = self
-                    .directories
-                    .name("the template", NamedKind::File, given);
-                let file = path.path.clone();
-                named.push(path);
-                Some(Render::Template { file, merge })
-            }
-            Field::Absent if merge => {
-                let at = written.merge.given().map_or(name.at, |given| given.key);
-                self.merge(at, &name.value, from?, findings)
-            }
-            Field::Absent if from?.len() > 1 => {
-                let at = written.from.given().map_or(name.at, |given| given.key);
-                findings
-                    .error(
-                        at,
-                        "a target of several profiles needs to know how to put them together",
-                    )
-                    .help("add `merge: true` (later profiles win), or a `template: FILE`");
-                None
-            }
-            Field::Absent => Some(Render::Verbatim),
-        }
-    }
-
-    /// The format that the path's ending names, else the one that all its profiles declare.
-    fn merge(
-        &self,
-        at: Place,
-        path: &str,
-        from: &[ProfileName],
-        findings: &mut Findings,
-    ) -> Option<Render> {
-        let profiles = from
-            .iter()
-            .map(|name| self.profiles.get(name).cloned().flatten());
-        let profiles: Vec<Arc<Profile>> = profiles.collect::<Option<_>>()?;
-        let text = profiles
-            .iter()
-            .find(|profile| profile.validate.format == Some(Format::Text));
-        if let Some(profile) = text {
-            findings
-                .error(
-                    at,
-                    format!(
-                        "the profile `{}` is text, which cannot be merged",
-                        profile.name
-                    ),
-                )
-                .help("leave it out of `from`, or give the target a `template`");
-            return None;
-        }
-        let formats: Vec<Format> = profiles.iter().filter_map(|p| p.validate.format).collect();
-        let declared = formats.first().filter(|first| {
-            formats.len() == profiles.len() && formats.iter().all(|format| format == *first)
-        });
-        let Some(format) = by_ending(path).or(declared.copied()) else {
-            findings
-                .error(at, "it is not clear in which format the merged configuration is written")
-                .help(
-                    "end the path in `.json`, `.yaml` or `.toml`, or give all its profiles the same \
-                     `validate: {format: …}`",
-                );
-            return None;
-        };
-        Some(Render::Merge { format })
-    }
-}
-
-fn by_ending(path: &str) -> Option<Format> {
-    match path.rsplit('/').next()?.rsplit_once('.')?.1 {
-        "json" => Some(Format::Json),
-        "yaml" | "yml" => Some(Format::Yaml),
-        "toml" => Some(Format::Toml),
-        _ => None,
-    }
 }
 
 /// A service in place is called after its target's path; the second and later ones have their number added.
@@ -317,7 +228,7 @@ fn in_place_name(path: &str, number: usize) -> String {
     }
 }
 
-fn once(at: Place, name: &str, again: bool, findings: &mut Findings) -> bool {
+pub(super) fn once(at: Place, name: &str, again: bool, findings: &mut Findings) -> bool {
     if again {
         findings
             .error(at, format!("`{name}` stands in this list twice"))
@@ -326,7 +237,7 @@ fn once(at: Place, name: &str, again: bool, findings: &mut Findings) -> bool {
     !again
 }
 
-fn unknown(at: Place, noun: &str, name: &str, known: &[&str], findings: &mut Findings) {
+pub(super) fn unknown(at: Place, noun: &str, name: &str, known: &[&str], findings: &mut Findings) {
     let help = suggestion::help(name, known, &format!("known {noun}s:"))
         .unwrap_or_else(|| format!("declare it under `{noun}s:`"));
     findings

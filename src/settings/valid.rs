@@ -63,7 +63,8 @@ pub struct ProfileName(pub(crate) Arc<str>);
 #[serde(transparent)]
 pub struct ServiceName(pub(crate) Arc<str>);
 
-/// A target's path as it stands in the settings: absolute, without `.`, `..` and empty parts. The alternate root is not part of it.
+/// A target's path as it stands in the settings: absolute, without `.`, `..` and empty parts; one that ends in `/` is a directory
+/// target's. The alternate root is not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TargetPath(pub(crate) Arc<str>);
@@ -125,7 +126,7 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub path: TargetPath,
-    /// At least one, each once, in the order written.
+    /// At least one, each once, in the order written; of a directory target those of all its files.
     pub from: Vec<ProfileName>,
     pub render: Render,
     pub owner: Option<Principal>,
@@ -190,6 +191,54 @@ pub enum Render {
     Merge { format: Format },
     /// A minijinja template in this file, over the merged configuration where `merge` says so.
     Template { file: PathBuf, merge: bool },
+    /// The whole of a directory target, and of nothing else.
+    Files(FileSet),
+}
+
+/// What a directory target holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileSet {
+    /// By relative path, without `.`, `..` and empty parts; at least one, and none is the directory of another.
+    pub files: BTreeMap<String, SetFile>,
+    /// A real directory at the path is taken over.
+    pub adopt: bool,
+    /// So many generations stay beside the one that is live.
+    pub keep_previous: u32,
+}
+
+/// One file of a directory target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetFile {
+    /// At least one, each once, in the order written.
+    pub from: Vec<ProfileName>,
+    /// Never `Files`.
+    pub render: Render,
+    /// Without a word the directory's.
+    pub owner: Option<Principal>,
+    pub group: Option<Principal>,
+    /// Permission bits, at most 0o7777; without a word 0644, or 0600 if `sensitive`.
+    pub mode: Option<u32>,
+    /// Of any of its profiles.
+    pub sensitive: bool,
+}
+
+impl Target {
+    /// What a directory target holds.
+    pub fn file_set(&self) -> Option<&FileSet> {
+        match &self.render {
+            Render::Files(set) => Some(set),
+            Render::Verbatim | Render::Merge { .. } | Render::Template { .. } => None,
+        }
+    }
+
+    /// How its bytes, or those of each of its files, are made.
+    pub fn recipes(&self) -> impl Iterator<Item = &Render> {
+        let files = self
+            .file_set()
+            .into_iter()
+            .flat_map(|set| set.files.values());
+        std::iter::once(&self.render).chain(files.map(|file| &file.render))
+    }
 }
 
 /// A user or group: by number, or by a name that is looked up when a file is staged.
@@ -301,9 +350,10 @@ impl From<&str> for ServiceName {
 }
 
 impl TargetPath {
-    /// The path, if it is absolute and without `.`, `..`, empty parts and NUL.
+    /// The path, if it is absolute and without `.`, `..`, empty parts and NUL. One `/` at the end makes it a directory target's.
     pub fn new(path: &str) -> Option<TargetPath> {
         let parts = path.strip_prefix('/')?;
+        let parts = parts.strip_suffix('/').unwrap_or(parts);
         let sound = !path.contains('\0')
             && parts
                 .split('/')
@@ -311,9 +361,25 @@ impl TargetPath {
         sound.then(|| TargetPath(path.into()))
     }
 
+    /// The path that a word of the command line means: a directory target's also without its `/`.
+    pub fn meant(word: &str, is_known: impl Fn(&TargetPath) -> bool) -> Option<TargetPath> {
+        let as_written = TargetPath::new(word).filter(&is_known);
+        as_written.or_else(|| TargetPath::new(&format!("{word}/")).filter(&is_known))
+    }
+
+    /// A directory target's.
+    pub fn is_directory(&self) -> bool {
+        self.0.ends_with('/')
+    }
+
+    /// The path without the `/` that a directory target's ends in.
+    pub fn location(&self) -> &str {
+        self.0.strip_suffix('/').unwrap_or(&self.0)
+    }
+
     /// The last part of the path.
     pub fn file_name(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or_default()
+        self.location().rsplit('/').next().unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use super::entries::Entries;
 use super::field::{Written, written};
 use super::finding::{Findings, Place, Spot};
 use super::node::{Kind, Node};
-use super::quantity::{Mode, Share, Size};
+use super::quantity::{Count, Mode, Share, Size};
 use super::valid::{self, Format, OnDrift, OnFailure, Principal, ReloadVerb, Signal};
 
 written!(
@@ -67,6 +67,9 @@ written!(Target, "a target" {
     from: Names,
     template: String,
     merge: bool,
+    files: Entries<SetFile>,
+    adopt: bool,
+    keep_previous: Count,
     owner: Principal,
     group: Principal,
     mode: Mode,
@@ -77,6 +80,15 @@ written!(Target, "a target" {
     validate_command: valid::Command,
     notify: Notified,
     on_drift: OnDrift,
+});
+
+written!(SetFile, "a file of a directory" {
+    from: Names,
+    template: String,
+    merge: bool,
+    owner: Principal,
+    group: Principal,
+    mode: Mode,
 });
 
 written!(Parents, "`parents`" { owner: Principal, group: Principal, mode: Mode });
