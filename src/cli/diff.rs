@@ -1,6 +1,7 @@
 //! `diff`: two versions of a configuration, or a file that was kept beside the one that is there.
 
 use super::plan::diff::between;
+use super::plan::files::trees;
 use super::recorded::{Recorded, choose};
 use super::screen::{err, out, unknown};
 use super::start::runtime;
@@ -44,7 +45,8 @@ impl Arguments {
     }
 
     fn compare(&self, recorded: &Recorded) -> Result<Exit, Exit> {
-        let path = TargetPath::new(&self.name);
+        let targets = &recorded.declared.targets;
+        let path = TargetPath::meant(&self.name, |path| targets.contains_key(path));
         if let Some(profile) = recorded
             .declared
             .profiles
@@ -117,6 +119,11 @@ impl Arguments {
         let there = there.map(|file| file.bytes).unwrap_or_default();
         let before = recorded.body(kept)?;
         let from = format!("{path} {}", kept.short());
+        if path.is_directory() && (!sensitive || self.show_sensitive) && before != there {
+            let shown = trees(&from, path.as_str(), Some(&before.into()), &there);
+            out!("{}", shown.trim_end_matches('\n'));
+            return Ok(Exit::Different);
+        }
         Ok(self.show(&from, Some(before), path.as_str(), &there, sensitive))
     }
 

@@ -28,7 +28,7 @@ impl Arguments {
         };
         let mut history = History::of(&recorded.declared, &recorded.state);
         if let Some(name) = &self.name {
-            let path = TargetPath::new(name);
+            let path = TargetPath::meant(name, |path| history.targets.contains_key(path));
             let profile = ProfileName::from(name.as_str());
             history.profiles.retain(|one, _| *one == profile);
             history.targets.retain(|one, _| Some(one) == path.as_ref());

@@ -68,7 +68,7 @@ pub fn holdable(name: &str, status: &Status) -> Result<Holdable, Exit> {
     if status.profiles.contains_key(&profile) {
         return Ok(Holdable::Profile(profile));
     }
-    if let Some(path) = TargetPath::new(name).filter(|path| status.targets.contains_key(path)) {
+    if let Some(path) = TargetPath::meant(name, |path| status.targets.contains_key(path)) {
         return Ok(Holdable::Target(path));
     }
     Err(unknown("profile or target", name))

@@ -96,7 +96,12 @@ fn invite(settings: &Settings, directory: &Path, endpoint: &str) {
             .values()
             .filter(|target| target.from.contains(&profile.name));
         let targets: Vec<String> = feeds
-            .map(|target| settings.rooted(target.path.as_str()).display().to_string())
+            .map(|target| {
+                settings
+                    .rooted(target.path.location())
+                    .display()
+                    .to_string()
+            })
             .collect();
         tracing::info!(edit = %file.display(), targets = targets.join(", "), "edit this file to see a change travel");
         if profile.validate.schema.is_some() || profile.validate.format.is_some() {

@@ -163,7 +163,8 @@ pub fn say(component: &Component, outcome: &Outcome) {
 fn drifted(target: &TargetPath, drift: &Drift, kept: bool) {
     let target_path = target.as_str();
     let hold = format!("to keep such a change: `appconfigd hold {target}`");
-    let Found::File { digest, metadata } = &drift.found else {
+    let (Found::File { digest, metadata } | Found::Directory { digest, metadata }) = &drift.found
+    else {
         return match drift.left {
             true => tracing::warn!(target_path, "somebody else removed it: left alone"),
             false => tracing::warn!(target_path, "somebody else removed it: put back; {hold}"),

@@ -201,6 +201,7 @@ impl QueueView {
                     false => (TargetCondition::Drifted, left_alone(on_drift)),
                 }
             }
+            Ok(Found::Directory { .. }) => (TargetCondition::Drifted, left_alone(on_drift)),
             Err(error) => (TargetCondition::Drifted, Some(error.to_string())),
         };
         let digest = Some(installed.digest.to_string());

@@ -10,7 +10,7 @@ use super::directory::{Directory, Own, split};
 use super::error::{InstallError, Kind};
 use super::file::{self, Regular, identity};
 use super::group::{Group, by_directory};
-use super::{Foreign, Kept, Placement, TargetKind, WentBack, in_place};
+use super::{Foreign, Kept, Placement, TargetKind, WentBack, generation, in_place};
 use crate::protocol::Digest;
 use crate::settings::TargetPath;
 
@@ -45,20 +45,27 @@ fn put_group_back(root: Option<&Path>, group: &Group<'_>) -> Result<Went, Instal
     let Some(directory) = Directory::find(root, group.spot)? else {
         let without = |placement: &Placement| match placement.kept {
             Kept::Absent => WentBack::Restored,
-            Kept::Name(_) => WentBack::Gone,
+            Kept::Name(_) | Kept::Exchange(_) => WentBack::Gone,
         };
         return Ok(members
             .map(|(index, placement)| (*index, Ok(without(placement))))
             .collect());
     };
     let own = directory.own()?;
-    let went = members
+    let went: Went = members
         .map(|(index, placement)| (*index, put_one_back(&directory, own.as_ref(), placement)))
         .collect();
     // Also when nothing was renamed now: an earlier call may have been interrupted before its fsync.
     directory.sync()?;
     if let Some(own) = &own {
         own.sync()?;
+    }
+    for ((_, went), (_, placement)) in went.iter().zip(&group.members) {
+        if placement.site.kind == TargetKind::Directory && went.is_ok() {
+            let (own, ()) = directory.in_own(|_| Ok(Some(())))?;
+            generation::forget(&directory, &own, placement);
+            directory.tidy();
+        }
     }
     Ok(went)
 }
@@ -70,6 +77,9 @@ fn put_one_back(
 ) -> Result<WentBack, InstallError> {
     let (_, name) = split(placement.lies());
     let kind = placement.site.kind;
+    if let Kept::Exchange(kept) = &placement.kept {
+        return generation::put_back_exchanged(directory, own, placement, kept);
+    }
     match before(own, &placement.kept)? {
         Before::Nothing => {
             remove(directory, name, kind)?;
@@ -212,6 +222,10 @@ fn foreign_one(
             file::stat(own.fd(), kept, &own.path_of(kept))?.map(|stat| (own, kept, identity(&stat)))
         }
     };
+    if placement.site.kind == TargetKind::Directory {
+        let kept = kept.map(|(_, _, identity)| identity);
+        return generation::foreign(directory, own, placement, kept);
+    }
     let there = match Regular::open(directory, name) {
         Ok(Some(there)) => there,
         Ok(None) => return Ok(None),

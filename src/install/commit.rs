@@ -12,7 +12,7 @@ use super::error::{InstallError, Kind};
 use super::file::{self, Regular};
 use super::group::by_directory;
 use super::staging::{create, random_name};
-use super::{Kept, Placement, TargetKind, in_place};
+use super::{Kept, Placement, TargetKind, generation, in_place};
 
 /// More directories than this are opened a second time for their fsync instead of being held: descriptors are few (1,024 by default).
 const HELD: usize = 64;
@@ -28,7 +28,8 @@ pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), 
             .members
             .iter()
             .filter_map(|(_, placement)| match &placement.kept {
-                Kept::Absent => None,
+                // A directory that is exchanged for a link keeps itself.
+                Kept::Absent | Kept::Exchange(_) => None,
                 Kept::Name(kept) => {
                     let (_, name) = split(placement.lies());
                     Some((name, kept.as_str(), placement.site.kind))
@@ -74,9 +75,10 @@ fn keep_one(
         Ok(()) | Err(Errno::EXIST) => Ok(Some(())),
         Err(Errno::NOENT) => mark_gone(directory, own, name, kept),
         // Another's file under protected_hardlinks, too many links, a file system without links.
-        Err(Errno::PERM | Errno::MLINK | Errno::NOTSUP | Errno::NOSYS) => {
-            copy(directory, own, name, kept)
-        }
+        Err(Errno::PERM | Errno::MLINK | Errno::NOTSUP | Errno::NOSYS) => match kind {
+            TargetKind::Directory => generation::keep_copy(directory, own, name, kept),
+            TargetKind::Rename | TargetKind::InPlace => copy(directory, own, name, kept),
+        },
         Err(errno) => Err(refused(directory, name, kind, "keep", errno)),
     }
 }
@@ -194,6 +196,9 @@ fn swap_one(
 ) -> Result<(), InstallError> {
     let (_, name) = split(placement.lies());
     let kind = placement.site.kind;
+    if kind == TargetKind::Directory {
+        return generation::swap(directory, own, placement);
+    }
     if kind == TargetKind::InPlace
         && let Some(own) = own
         && let Some(staged) =
@@ -227,6 +232,9 @@ pub(super) fn refused(
     step: &'static str,
     errno: Errno,
 ) -> InstallError {
+    if kind == TargetKind::Directory {
+        return generation::refused(directory, name, step, errno);
+    }
     let path = directory.path_of(name);
     if matches!(errno, Errno::BUSY | Errno::XDEV | Errno::PERM)
         && let Err(error) = file::refuse_what_cannot_be_replaced(directory, name, kind)

@@ -40,10 +40,10 @@ pub(super) struct Own {
 
 /// The text of the parent, and the name in it.
 pub(super) fn split(target: &TargetPath) -> (&str, &str) {
-    match target.as_str().rsplit_once('/') {
+    match target.location().rsplit_once('/') {
         Some(("", name)) => ("/", name),
         Some(parts) => parts,
-        None => ("/", target.as_str()),
+        None => ("/", target.location()),
     }
 }
 

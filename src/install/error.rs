@@ -36,6 +36,34 @@ pub enum InstallError {
     )]
     Mounted { path: PathBuf },
     #[error(
+        "cannot replace `{}`: it is a mount of its own; unmount it, or mount the directory above it instead",
+        path.display()
+    )]
+    MountedDirectory { path: PathBuf },
+    #[error(
+        "cannot replace `{}`: it is a real directory, not a link of ours; declare the target `adopt: true` to have it taken \
+         over (it is kept as the previous generation), or move it away",
+        path.display()
+    )]
+    RealDirectory { path: PathBuf },
+    #[error(
+        "cannot take over `{}`: its file system cannot exchange a directory for a link; move the directory away, \
+         or mount another file system there",
+        path.display()
+    )]
+    NoExchange { path: PathBuf },
+    #[error(
+        "cannot use `{}` as a directory target: it is {found}, neither a directory nor a link; move it away, \
+         or correct the target's path",
+        path.display()
+    )]
+    NotADirectory { path: PathBuf, found: Kind },
+    #[error(
+        "cannot look into `{}`: there are more directories in each other than a configuration has; remove them",
+        path.display()
+    )]
+    TooDeep { path: PathBuf },
+    #[error(
         "cannot replace `{}`: the file is immutable or append-only; take the attribute off with `chattr -i -a`, \
          or remove the target",
         path.display()
@@ -97,6 +125,11 @@ impl InstallError {
             | InstallError::NoDirectory { path, .. }
             | InstallError::NotAFile { path, .. }
             | InstallError::Mounted { path }
+            | InstallError::MountedDirectory { path }
+            | InstallError::RealDirectory { path }
+            | InstallError::NoExchange { path }
+            | InstallError::NotADirectory { path, .. }
+            | InstallError::TooDeep { path }
             | InstallError::UnsafePath { path, .. }
             | InstallError::LeadsAway { path, .. }
             | InstallError::Immutable { path }
@@ -118,6 +151,11 @@ impl InstallError {
             }
             InstallError::NotAFile { .. }
             | InstallError::Mounted { .. }
+            | InstallError::MountedDirectory { .. }
+            | InstallError::RealDirectory { .. }
+            | InstallError::NoExchange { .. }
+            | InstallError::NotADirectory { .. }
+            | InstallError::TooDeep { .. }
             | InstallError::UnsafePath { .. }
             | InstallError::LeadsAway { .. }
             | InstallError::Immutable { .. }
@@ -213,13 +251,14 @@ fn advice(source: &io::Error) -> &'static str {
         Some(Errno::NOSPC) => "; make room (blocks or inodes) on its file system",
         Some(Errno::DQUOT) => "; raise the quota or make room",
         Some(Errno::ROFS) => {
-            "; its file system is read-only here: remount it, or list the directory in the unit's `ReadWritePaths=`"
+            "; its file system is read-only here, and neither a rename nor `in_place: true` can do without writing beside the file: \
+             mount the directory writable, or list it in the unit's `ReadWritePaths=`"
         }
         Some(Errno::ACCESS | Errno::PERM) => {
             "; run as a user who may do this (root, or with the capability), or change the target's directory, owner or mode"
         }
         Some(Errno::XDEV) => {
-            "; it and `.appconfigd` beside it are on different mounts: unmount `.appconfigd`"
+            "; it and `.appconfigd` beside it are on different mounts: unmount `.appconfigd`, or declare the target `in_place: true`"
         }
         Some(Errno::BUSY) => {
             "; it is a mount of its own or in use: declare the target `in_place: true`, or mount its directory instead of the file"

@@ -2,12 +2,15 @@
 //!
 //! Blocking; callers run it on blocking threads.
 
+mod archive;
 mod attributes;
 mod back;
 mod commit;
 mod directory;
 mod error;
 mod file;
+mod file_set;
+mod generation;
 mod group;
 mod in_place;
 mod link;
@@ -16,12 +19,14 @@ mod principal;
 mod site;
 mod staging;
 mod sweep;
+mod tree;
 mod walk;
 #[cfg(test)]
 mod tests;
 
 pub use error::{InstallError, Kind};
 pub use site::{Site, TargetKind};
+pub use tree::Tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -59,7 +64,16 @@ pub struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Absent,
-    File { digest: Digest, metadata: Metadata },
+    /// A file; of a directory target a link, with the digest of what it leads to.
+    File {
+        digest: Digest,
+        metadata: Metadata,
+    },
+    /// A directory where the link of a directory target is to be.
+    Directory {
+        digest: Digest,
+        metadata: Metadata,
+    },
 }
 
 /// A target's part in a transaction: enough to swap it and to put it back, also after a crash.
@@ -68,7 +82,7 @@ pub struct Placement {
     pub target: TargetPath,
     #[serde(default)]
     pub site: Site,
-    /// Name of the new file inside `.appconfigd/` of the target's directory.
+    /// Name of the new file, or of the link to the new generation, inside `.appconfigd/` of the target's directory.
     pub staged: String,
     pub kept: Kept,
     /// Of the new bytes.
@@ -95,6 +109,18 @@ pub enum Kept {
     Absent,
     /// A name inside `.appconfigd/` of the target's directory.
     Name(String),
+    /// A directory that is exchanged for the link which is staged under this name; it has this name itself from then on.
+    Exchange(String),
+}
+
+impl Kept {
+    /// The name inside `.appconfigd/`.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Kept::Absent => None,
+            Kept::Name(name) | Kept::Exchange(name) => Some(name),
+        }
+    }
 }
 
 /// What going back found.
@@ -106,7 +132,7 @@ pub enum WentBack {
     Gone,
 }
 
-/// Bytes and metadata of a file that is about to be overwritten and is not ours.
+/// Bytes and metadata of a file that is about to be overwritten and is not ours; of a directory target the archive of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Foreign {
     pub target: TargetPath,
@@ -152,19 +178,23 @@ impl Installer {
 
     /// How the target is written under today's settings: to be asked once a transaction, and kept with its placement.
     pub fn site(&self, target: &TargetPath) -> Result<Site, InstallError> {
+        let kind = |in_place| match (target.is_directory(), in_place) {
+            (true, _) => TargetKind::Directory,
+            (false, true) => TargetKind::InPlace,
+            (false, false) => TargetKind::Rename,
+        };
         let Some(declared) = self.targets.get(target) else {
             // A path that somebody has given by hand.
             return Ok(Site {
+                kind: kind(false),
                 unsafe_path: true,
                 ..Site::default()
             });
         };
         Ok(Site {
-            kind: match declared.in_place {
-                true => TargetKind::InPlace,
-                false => TargetKind::Rename,
-            },
+            kind: kind(declared.in_place),
             leads_to: match declared.symlink {
+                _ if target.is_directory() => None,
                 Symlink::Refuse => None,
                 Symlink::Follow => match link::follow(self.root(), target, declared.unsafe_path) {
                     // No directory, no link in it.
@@ -202,6 +232,12 @@ impl Installer {
 
     /// [`Installer::look`] where the site says that the target lies.
     pub fn look_at(&self, target: &TargetPath, site: &Site) -> Result<Found, InstallError> {
+        if site.kind == TargetKind::Directory {
+            return match self.look_at_directory(target, site) {
+                Err(error) if self.makes_the_directory(target, &error) => Ok(Found::Absent),
+                found => found,
+            };
+        }
         match self.open(target, site) {
             Err(error) if self.makes_the_directory(target, &error) => Ok(Found::Absent),
             Err(error) => Err(error),
@@ -219,6 +255,9 @@ impl Installer {
     }
 
     fn read_at(&self, target: &TargetPath, site: &Site) -> Result<Option<Foreign>, InstallError> {
+        if site.kind == TargetKind::Directory {
+            return self.read_directory(target, site);
+        }
         let Some(file) = self.open(target, site)? else {
             return Ok(None);
         };
@@ -257,10 +296,10 @@ impl Installer {
         wanted: &Wanted,
         found: &Found,
     ) -> Result<Metadata, InstallError> {
-        principal::metadata(&rooted(self.root(), target.as_str()), wanted, found)
+        principal::metadata(&rooted(self.root(), target.location()), wanted, found)
     }
 
-    /// Writes and syncs a new file in `.appconfigd/`; its name. ACL, `user.*` attributes and SELinux label are those of the file that
+    /// Writes and syncs a new file in `.appconfigd/`, or a new generation and the link to it; the name there. ACL, `user.*` attributes and SELinux label are those of the file that
     /// is there. Missing directories are made where the settings say so, and stay. May be called from several threads at once, also for
     /// one directory.
     pub fn stage_at(
@@ -275,13 +314,14 @@ impl Installer {
         if let Some(parents) = self.parents(target) {
             parents::make(self.root(), spot, parents)?;
         }
-        staging::stage(
-            &Directory::open(self.root(), spot)?,
-            name,
-            bytes,
-            metadata,
-            site.kind,
-        )
+        let directory = Directory::open(self.root(), spot)?;
+        match site.kind {
+            // The archive says it all.
+            TargetKind::Directory => {
+                generation::stage(&directory, name, &Bytes::copy_from_slice(bytes))
+            }
+            kind => staging::stage(&directory, name, bytes, metadata, kind),
+        }
     }
 
     /// [`Installer::stage_at`] under today's settings.
@@ -294,10 +334,10 @@ impl Installer {
         self.stage_at(target, &self.site(target)?, bytes, metadata)
     }
 
-    /// The staged file's whole path, for `validate_command`; below a root with links resolved as we resolve them.
+    /// The whole path of the staged file or generation, for `validate_command`; below a root with links resolved as we resolve them.
     pub fn staged_path(&self, target: &TargetPath, staged: &str) -> PathBuf {
         let lies = self.lies_now(target);
-        let (parent, _) = split(&lies);
+        let (parent, name) = split(&lies);
         let real = self.root().and_then(|root| {
             let spot = Spot {
                 path: &lies,
@@ -306,14 +346,20 @@ impl Installer {
             let directory = Directory::open(Some(root), spot).ok()?;
             directory.real_path()
         });
-        real.unwrap_or_else(|| rooted(self.root(), parent))
-            .join(OWN)
-            .join(staged)
+        let directory = real.unwrap_or_else(|| rooted(self.root(), parent));
+        let generation = match target.is_directory() {
+            true => generation::of_staged(name, staged),
+            false => None,
+        };
+        match generation {
+            Some(generation) => directory.join(generation),
+            None => directory.join(OWN).join(staged),
+        }
     }
 
     /// Where the target's file lies now: a link at its path that is followed leads elsewhere, other links are not resolved.
     pub fn place(&self, target: &TargetPath) -> PathBuf {
-        rooted(self.root(), self.lies_now(target).as_str())
+        rooted(self.root(), self.lies_now(target).location())
     }
 
     /// A fresh random name for a kept file.
@@ -321,7 +367,7 @@ impl Installer {
         staging::random_name("old")
     }
 
-    /// Removes a staged file that will not be used, and `.appconfigd/` if it is then empty. `lies`: where its target's file lies.
+    /// Removes a staged file or generation that will not be used, and `.appconfigd/` if it is then empty. `lies`: where its target's file lies.
     pub fn discard(&self, lies: &TargetPath, staged: &str) {
         sweep::discard(self.root(), lies, staged);
     }
@@ -344,7 +390,7 @@ impl Installer {
         target: &TargetPath,
         metadata: &Metadata,
     ) -> Result<(), InstallError> {
-        let path = rooted(self.root(), target.as_str());
+        let path = rooted(self.root(), target.location());
         let Some(Regular { file, .. }) = self.open(target, &self.site(target)?)? else {
             return Err(InstallError::at("repair the metadata of", path)(
                 rustix::io::Errno::NOENT,
@@ -367,12 +413,15 @@ impl Installer {
         back::put_back(self.root(), &self.as_trusted(placements))
     }
 
-    /// Removes kept names (and staged leftovers of these placements), then `.appconfigd/` where it is empty.
+    /// Removes kept names (and staged leftovers of these placements), then `.appconfigd/` where it is empty. A directory that was taken
+    /// over becomes a previous generation; of those as many stay as the settings say.
     pub fn release(&self, placements: &[Placement]) {
-        sweep::release(self.root(), &self.as_trusted(placements));
+        let previous = |target: &TargetPath| self.keep_previous(target);
+        sweep::release(self.root(), &self.as_trusted(placements), &previous);
     }
 
-    /// Removes everything in `.appconfigd/` of these targets' directories that no placement names. Never while something is staged
+    /// Removes everything in `.appconfigd/` of these targets' directories that no placement names, and generations that nobody needs.
+    /// Never while something is staged
     /// that is in no placement yet.
     pub fn sweep(&self, targets: &BTreeSet<TargetPath>, live: &[Placement]) {
         let mut sites = Vec::new();
@@ -390,7 +439,8 @@ impl Installer {
                 tracing::warn!(error = &error as &dyn std::error::Error, "leftovers stay");
             }
         }
-        sweep::sweep(self.root(), &sites, live);
+        let previous = |target: &TargetPath| self.keep_previous(target);
+        sweep::sweep(self.root(), &sites, live, &previous);
     }
 
     /// An operator may declare a way safe while a transaction waits for that.
@@ -414,8 +464,12 @@ impl Installer {
         Regular::open(&Directory::open(self.root(), spot)?, name)
     }
 
+    fn declared(&self, target: &TargetPath) -> Option<&Target> {
+        self.targets.get(target).map(Arc::as_ref)
+    }
+
     fn parents(&self, target: &TargetPath) -> Option<&Parents> {
-        self.targets.get(target)?.parents.as_ref()
+        self.declared(target)?.parents.as_ref()
     }
 
     fn makes_the_directory(&self, target: &TargetPath, error: &InstallError) -> bool {

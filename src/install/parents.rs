@@ -30,7 +30,7 @@ pub(super) fn make(
         Ok(_) => return Ok(()),
         Err(error) => return Err(error),
     }
-    let path = spot.path.as_str();
+    let path = spot.path.location();
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
     for pair in slashes.windows(2) {
         let &[before, after] = pair else { continue };
@@ -59,7 +59,7 @@ pub(super) fn make(
 
 /// Removes what a crash has left of a directory that did not get its name yet. Never while one is being made.
 pub(super) fn sweep(root: Option<&Path>, spot: Spot<'_>) -> Result<(), InstallError> {
-    let path = spot.path.as_str();
+    let path = spot.path.location();
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
     for pair in slashes.windows(2) {
         let &[before, after] = pair else { continue };

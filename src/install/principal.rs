@@ -20,7 +20,7 @@ pub(super) fn metadata(
     found: &Found,
 ) -> Result<Metadata, InstallError> {
     let otherwise = match found {
-        Found::File { metadata, .. } => *metadata,
+        Found::File { metadata, .. } | Found::Directory { metadata, .. } => *metadata,
         Found::Absent => Metadata {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -14,6 +14,8 @@ pub enum TargetKind {
     /// The bytes are written over the file that is there: complete after a crash, but not during the write. A missing file is made
     /// as by `Rename`.
     InPlace,
+    /// A new generation takes the place of the old one, by a link.
+    Directory,
 }
 
 /// How a target is written. What a recorded site does not say is as it was before it could be said.

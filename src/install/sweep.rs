@@ -10,16 +10,28 @@ use super::error::{InstallError, Kind};
 use super::file;
 use super::group::by_directory;
 use super::site::{Site, Spot};
-use super::{Kept, Placement};
+use super::{Placement, TargetKind, generation};
 use crate::settings::TargetPath;
 
 /// Removes the kept and staged names of these placements, then `.appconfigd/` where it is empty.
-pub(super) fn release(root: Option<&Path>, placements: &[Placement]) {
+pub(super) fn release(
+    root: Option<&Path>,
+    placements: &[Placement],
+    keep_previous: &dyn Fn(&TargetPath) -> u32,
+) {
     for group in by_directory(placements) {
-        in_own(root, group.spot, |own| {
+        // Generations lie beside it, whether it is there or not.
+        let mut members = group.members.iter();
+        let always = members.any(|(_, one)| one.site.kind == TargetKind::Directory);
+        in_own(root, group.spot, always, |directory, own| {
             for (_, placement) in &group.members {
+                if placement.site.kind == TargetKind::Directory {
+                    let previous = keep_previous(&placement.target);
+                    generation::release(directory, own, placement, previous);
+                    continue;
+                }
                 own.drop_name(&placement.staged);
-                if let Kept::Name(kept) = &placement.kept {
+                if let Some(kept) = placement.kept.name() {
                     own.drop_name(kept);
                 }
             }
@@ -35,31 +47,59 @@ pub(super) fn discard(root: Option<&Path>, target: &TargetPath, staged: &str) {
         path: target,
         unsafe_path: true,
     };
-    in_own(root, spot, |own| {
-        own.drop_name(staged);
+    in_own(root, spot, target.is_directory(), |directory, own| {
+        match target.is_directory() {
+            true => generation::discard(directory, own, split(target).1, staged),
+            false => own.drop_name(staged),
+        }
         Ok(())
     });
 }
 
-/// Removes every file and link that no live placement names.
-pub(super) fn sweep(root: Option<&Path>, targets: &[(&TargetPath, Site)], live: &[Placement]) {
+/// Removes every file and link that no live placement names, and generations that nobody needs.
+pub(super) fn sweep(
+    root: Option<&Path>,
+    targets: &[(&TargetPath, Site)],
+    live: &[Placement],
+    keep_previous: &dyn Fn(&TargetPath) -> u32,
+) {
     // Names are random: one that is live anywhere is live here.
     let live: BTreeSet<&str> = live
         .iter()
-        .flat_map(|placement| {
-            let kept = match &placement.kept {
-                Kept::Absent => None,
-                Kept::Name(kept) => Some(kept.as_str()),
-            };
-            [Some(placement.staged.as_str()), kept]
-        })
+        .flat_map(|placement| [Some(placement.staged.as_str()), placement.kept.name()])
         .flatten()
         .collect();
+    let generations = || {
+        targets
+            .iter()
+            .filter(|(_, site)| site.kind == TargetKind::Directory)
+    };
+    for (target, site) in generations() {
+        let spot = site.spot(target);
+        in_own(root, spot, false, |directory, own| {
+            generation::sweep_staged(directory, own, split(spot.path).1, &live);
+            Ok(())
+        });
+    }
     let mut swept = BTreeSet::new();
     for (target, site) in targets {
         let spot = site.spot(target);
         if swept.insert(split(spot.path).0) {
-            in_own(root, spot, |own| sweep_own(own, &live));
+            in_own(root, spot, false, |_, own| sweep_own(own, &live));
+        }
+    }
+    for (target, site) in generations() {
+        prune(root, target, site, keep_previous(target));
+    }
+}
+
+fn prune(root: Option<&Path>, target: &TargetPath, site: &Site, keep_previous: u32) {
+    let spot = site.spot(target);
+    match Directory::find(root, spot) {
+        Ok(Some(directory)) => generation::prune(&directory, split(spot.path).1, keep_previous),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "leftovers stay");
         }
     }
 }
@@ -72,6 +112,9 @@ fn sweep_own(own: &Own, live: &BTreeSet<&str>) -> Result<(), InstallError> {
         let path = own.path_of(&name);
         match file::stat(own.fd(), &name, &path)?.map(|stat| Kind::of(stat.st_mode)) {
             Some(Kind::File | Kind::Symlink) => own.drop_name(&name),
+            Some(Kind::Directory) if generation::is_unfinished(&name) => {
+                generation::remove_unfinished(own, &name);
+            }
             Some(found) => {
                 tracing::warn!(path = %path.display(), %found, "not ours, left alone: `.appconfigd` is reserved, remove it");
             }
@@ -97,18 +140,24 @@ pub(super) fn names(own: &Own) -> Result<Vec<String>, InstallError> {
     Ok(names)
 }
 
-/// Nothing depends on the success: what stays is found by the next sweep, and a line says so.
+/// Nothing depends on the success: what stays is found by the next sweep, and a line says so. `always`: `.appconfigd/` is made where
+/// it is missing.
 fn in_own(
     root: Option<&Path>,
     spot: Spot<'_>,
-    work: impl FnOnce(&Own) -> Result<(), InstallError>,
+    always: bool,
+    work: impl FnOnce(&Directory, &Own) -> Result<(), InstallError>,
 ) {
     let done = Directory::find(root, spot).and_then(|directory| {
         let Some(directory) = directory else {
             return Ok(());
         };
-        if let Some(own) = directory.own()? {
-            work(&own)?;
+        let own = match always {
+            true => Some(directory.in_own(|_| Ok(Some(())))?.0),
+            false => directory.own()?,
+        };
+        if let Some(own) = own {
+            work(&directory, &own)?;
             directory.tidy();
         }
         Ok(())

@@ -26,7 +26,7 @@ impl Drift {
     pub(super) fn metadata(&self) -> Option<Metadata> {
         match self.found {
             Found::Absent => None,
-            Found::File { metadata, .. } => Some(metadata),
+            Found::File { metadata, .. } | Found::Directory { metadata, .. } => Some(metadata),
         }
     }
 }
@@ -53,7 +53,7 @@ impl<'a> Rule<'a> {
     /// or removed, is put back as it was installed.
     pub(super) fn wanted(&self, wanted: Wanted, found: &Found, digest: Digest) -> Wanted {
         let is_gone = |row: &&Installed| match found {
-            Found::Absent => true,
+            Found::Absent | Found::Directory { .. } => true,
             Found::File { digest: lies, .. } => *lies != row.digest && row.digest == digest,
         };
         let Some(row) = self.known.filter(is_gone) else {
@@ -73,7 +73,7 @@ impl<'a> Rule<'a> {
     pub(super) fn judge(&self, found: &Found, digest: Digest, metadata: Metadata) -> Option<Drift> {
         let row = self.known?;
         let same_bytes = match found {
-            Found::Absent => false,
+            Found::Absent | Found::Directory { .. } => false,
             Found::File {
                 digest: lies,
                 metadata: has,
@@ -88,9 +88,9 @@ impl<'a> Rule<'a> {
         let current = row.digest == digest && (!same_bytes || row.metadata == metadata);
         let left = match (self.on_drift, found) {
             (OnDrift::Restore, _) | (OnDrift::Report, Found::Absent) => false,
-            (OnDrift::Report, Found::File { .. }) => current,
+            (OnDrift::Report, Found::File { .. } | Found::Directory { .. }) => current,
             (OnDrift::Ignore, Found::Absent) => current && !self.all,
-            (OnDrift::Ignore, Found::File { .. }) => current,
+            (OnDrift::Ignore, Found::File { .. } | Found::Directory { .. }) => current,
         };
         Some(Drift {
             found: found.clone(),
@@ -104,7 +104,9 @@ impl<'a> Rule<'a> {
         self.on_drift == OnDrift::Ignore
             && current
             && match error {
-                InstallError::NotAFile { .. } => true,
+                InstallError::NotAFile { .. }
+                | InstallError::NotADirectory { .. }
+                | InstallError::RealDirectory { .. } => true,
                 InstallError::NoDirectory { .. } => !self.all,
                 _ => false,
             }

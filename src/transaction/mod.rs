@@ -14,6 +14,7 @@ mod drift;
 mod forward;
 mod holds;
 mod machine;
+mod making;
 mod opening;
 mod orders;
 mod pauses;

@@ -44,12 +44,13 @@ impl Machine {
             .map(|(change, names)| Placement {
                 target: change.target.clone(),
                 site: change.site.clone(),
-                staged: names.staged,
                 kept: match known.get(&change.target) {
                     Some(placement) => placement.kept.clone(),
                     None if change.absent => Kept::Absent,
+                    None if change.exchanged => Kept::Exchange(names.staged.clone()),
                     None => Kept::Name(names.kept),
                 },
+                staged: names.staged,
                 digest: change.digest,
                 metadata: change.metadata,
             })

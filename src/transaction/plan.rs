@@ -61,7 +61,7 @@ impl Scope {
     }
 }
 
-/// A target that is to get new bytes.
+/// A target that is to get new bytes; those of a directory target are an archive of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileChange {
     pub target: TargetPath,
@@ -71,6 +71,8 @@ pub struct FileChange {
     pub metadata: Metadata,
     /// Nothing lies there now.
     pub absent: bool,
+    /// A directory lies there that is exchanged for the link of a directory target.
+    pub exchanged: bool,
     /// What lies there is not what was installed: it is kept in history first.
     pub foreign: Option<Foreign>,
 }
@@ -90,6 +92,7 @@ impl fmt::Debug for FileChange {
             .field("digest", &self.digest)
             .field("metadata", &self.metadata)
             .field("absent", &self.absent)
+            .field("exchanged", &self.exchanged)
             .field("foreign", &self.foreign.is_some())
             .finish()
     }

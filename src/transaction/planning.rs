@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::content::{Content, Input};
-use crate::install::{Found, InstallError, Installer, Placement, Site, Wanted};
-use crate::ledger::{Installed, Quarantine, Refusal, State, Version};
+use crate::content::Content;
+use crate::install::{Installer, Placement};
+use crate::ledger::{Quarantine, Refusal, State, Version};
 use crate::protocol::{Digest, Identity};
-use crate::settings::{Target, TargetPath};
+use crate::settings::TargetPath;
 
 use super::candidates::Candidate;
-use super::drift::Rule;
-use super::{Component, FileChange, Plan, Scope};
+use super::making::Trouble;
+use super::{Component, Plan, Scope};
 
 /// The bodies that planning needs, by digest.
 pub type Bodies = BTreeMap<Digest, Bytes>;
@@ -172,124 +172,6 @@ impl Planner<'_> {
         self.condemned(candidates, plan)
     }
 
-    /// Renders one target, compares it with the disk, and adds what is to be done.
-    fn target(
-        &self,
-        target: &Target,
-        candidates: &BTreeMap<Identity, Candidate>,
-        plan: &mut Plan,
-    ) -> Result<(), Trouble> {
-        let inputs: Vec<Input<'_>> = target
-            .from
-            .iter()
-            .filter_map(|name| self.component.profiles.get(name))
-            .map(|(profile, identity)| Input {
-                profile,
-                configuration: candidates
-                    .get(identity)
-                    .map(|candidate| &candidate.configuration),
-            })
-            .collect();
-        let rendered = self.content.render(target, &inputs);
-        let bytes = rendered.map_err(|refused| Trouble::Refused(refused.reason))?;
-        let digest = Digest::of(&bytes);
-        let delayed = |error: InstallError| Trouble::Hindered(one_line(&error));
-        let known = self.state.installed.get(&target.path);
-        let forced = self.forced.get(&target.path);
-        let rule = Rule::new(target, known.filter(|_| forced.is_none()), self.scope);
-        // What is taken up again is written as it was begun.
-        let site = match forced {
-            Some(begun) => Ok(Site {
-                unsafe_path: begun.site.unsafe_path || target.unsafe_path,
-                ..begun.site.clone()
-            }),
-            None => self.installer.site(&target.path),
-        };
-        let looked = site.and_then(|site| {
-            let found = self.installer.look_at(&target.path, &site)?;
-            Ok((site, found))
-        });
-        let (site, found) = match looked {
-            Err(error) if rule.ignores(&error, digest) => {
-                plan.sound.insert(target.path.clone());
-                return Ok(());
-            }
-            looked => looked.map_err(delayed)?,
-        };
-        let declared = Wanted {
-            owner: target.owner.clone(),
-            group: target.group.clone(),
-            mode: target.mode,
-            sensitive: target.sensitive,
-        };
-        let wanted = rule.wanted(declared, &found, digest);
-        let metadata = self
-            .installer
-            .metadata(&target.path, &wanted, &found)
-            .map_err(delayed)?;
-        let installed = Installed {
-            digest,
-            metadata,
-            since: self.now,
-        };
-        plan.sound.insert(target.path.clone());
-        if let Some(drift) = rule.judge(&found, digest, metadata) {
-            let left = drift.left;
-            plan.drifted.insert(target.path.clone(), drift);
-            if left {
-                return Ok(());
-            }
-        }
-        match found {
-            Found::File {
-                digest: lies,
-                metadata: has,
-            } if lies == digest && forced.is_none() => {
-                let right =
-                    known.is_some_and(|known| known.digest == digest && known.metadata == metadata);
-                if has != metadata {
-                    plan.repairs.insert(target.path.clone(), installed);
-                } else if !right {
-                    plan.adopted.insert(target.path.clone(), installed);
-                }
-            }
-            Found::File { digest: lies, .. } => {
-                let ours = known.is_some_and(|known| known.digest == lies)
-                    || forced.is_some_and(|begun| begun.digest == lies);
-                let foreign = match ours || lies == digest {
-                    true => None,
-                    false => {
-                        let read = self.installer.read_foreign(&target.path, &site, forced);
-                        read.map_err(delayed)?
-                    }
-                };
-                let path = target.path.clone();
-                plan.changes.push(FileChange {
-                    target: path,
-                    site,
-                    bytes,
-                    digest,
-                    metadata,
-                    absent: false,
-                    foreign,
-                });
-            }
-            Found::Absent => {
-                let path = target.path.clone();
-                plan.changes.push(FileChange {
-                    target: path,
-                    site,
-                    bytes,
-                    digest,
-                    metadata,
-                    absent: true,
-                    foreign: None,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// A plan that contains an outcome which failed here before leaves that outcome's profiles out.
     fn condemned(&self, candidates: &BTreeMap<Identity, Candidate>, plan: &Plan) -> Round {
         let changed: BTreeMap<&TargetPath, Digest> = plan
@@ -349,16 +231,6 @@ pub(super) enum Why {
     Refused(String),
     Delayed(String),
     Quarantined(String),
-}
-
-/// Why a target cannot be made.
-enum Trouble {
-    /// The configurations do not fit: nothing changes until they, the template or the settings do.
-    Refused(String),
-    /// The host does not let us look: tried again later.
-    Hindered(String),
-    /// It is barred, and its next time is set.
-    Delayed(String),
 }
 
 /// The targets that a plan of this scope makes: with a profile whose newest version is not accepted yet come all of its

@@ -19,6 +19,7 @@ mod children;
 mod clocks;
 mod command_line;
 mod crash;
+mod directory_targets;
 mod documents;
 mod double;
 mod drift;

@@ -25,7 +25,11 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
             problems.push(places.of_target(&target.path, Severity::Error, message, help));
         };
         names(target, &mut report);
-        surroundings(target, &settings.rooted(target.path.as_str()), &mut report);
+        surroundings(
+            target,
+            &settings.rooted(target.path.location()),
+            &mut report,
+        );
     }
     if settings.root.is_none() {
         let mut asked = BTreeMap::new();
@@ -43,7 +47,15 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
 fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
     let parents = target.parents.as_ref();
     let of_parents = parents.and_then(|parents| parents.owner.as_ref());
-    for owner in [target.owner.as_ref(), of_parents].into_iter().flatten() {
+    let files = || {
+        target
+            .file_set()
+            .into_iter()
+            .flat_map(|set| set.files.values())
+    };
+    let of_files = files().filter_map(|file| file.owner.as_ref());
+    let owners = [target.owner.as_ref(), of_parents].into_iter().flatten();
+    for owner in owners.chain(of_files) {
         let Principal::Name(name) = owner else {
             continue;
         };
@@ -60,7 +72,9 @@ fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
         }
     }
     let of_parents = parents.and_then(|parents| parents.group.as_ref());
-    for group in [target.group.as_ref(), of_parents].into_iter().flatten() {
+    let of_files = files().filter_map(|file| file.group.as_ref());
+    let groups = [target.group.as_ref(), of_parents].into_iter().flatten();
+    for group in groups.chain(of_files) {
         let Principal::Name(name) = group else {
             continue;
         };
@@ -100,7 +114,16 @@ fn surroundings(target: &Target, path: &Path, report: &mut impl FnMut(String, &s
             return;
         }
     }
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+    let is_directory = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    if let (true, Some(set)) = (is_directory, target.file_set()) {
+        if !set.adopt {
+            let path = &target.path;
+            report(
+                format!("`{path}` is a real directory on this host, not a link of ours"),
+                "declare `adopt: true` to have it taken over, or move it away",
+            );
+        }
+    } else if is_directory {
         let path = &target.path;
         report(
             format!("`{path}` is a directory on this host"),

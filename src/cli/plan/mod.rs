@@ -1,9 +1,10 @@
 //! `plan`: what a transaction would do now, without doing any of it.
 //!
 //! `newest` finds the configuration that every profile counts with, `outlook` plans and says what would become of targets
-//! and services in the words of `wording`, `diff` shows two versions of a file.
+//! and services in the words of `wording`, `diff` shows two versions of a file, `files` those of a directory target.
 
 pub(super) mod diff;
+pub(super) mod files;
 mod left;
 mod newest;
 mod outlook;
@@ -68,7 +69,7 @@ fn chosen(names: &[String], settings: &Settings) -> Result<BTreeSet<TargetPath>,
     let mut chosen = BTreeSet::new();
     let mut exit = None;
     for name in names {
-        match TargetPath::new(name).filter(|path| all.contains_key(path)) {
+        match TargetPath::meant(name, |path| all.contains_key(path)) {
             Some(path) => {
                 chosen.insert(path);
             }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::diff::unified;
+use super::files::trees;
 use super::left::{held, left_alone};
 use super::newest::Newest;
 use super::wording::{differences, full, how, named};
@@ -362,6 +363,13 @@ impl View<'_> {
                 line(&format!("  now  {}", Digest::of(bytes)));
             }
             line(&format!("  then {}", change.digest));
+        } else if path.is_directory() {
+            words.push_str(&trees(
+                path.as_str(),
+                path.as_str(),
+                bytes.as_ref(),
+                &change.bytes,
+            ));
         } else {
             words.push_str(&unified(path.as_str(), bytes.as_deref(), &change.bytes));
         }
@@ -388,7 +396,7 @@ impl View<'_> {
         let mut words = format!("target {path} would get other metadata, its content stays:\n");
         match self.installer.look(path) {
             Ok(Found::File { metadata, .. }) => words.push_str(&differences(metadata, wanted)),
-            Ok(Found::Absent) | Err(_) => words.push_str(&full(wanted)),
+            Ok(Found::Absent | Found::Directory { .. }) | Err(_) => words.push_str(&full(wanted)),
         }
         words
     }

@@ -1,19 +1,19 @@
 //! Drift: notices targets that are no longer what was installed.
 //!
-//! The targets' directories are watched, and the links that lead to them. What an event may be about is looked at one
+//! The targets' directories are watched, the links that lead to them, and the live generations of directory targets. What an event may be about is looked at one
 //! second after the last event. Events can be lost (a directory above was renamed, a network file system), so the files'
 //! stamps are compared now and then as well, when a poll has woken the queue anyway. This part only notices; the queue
 //! judges, outside of transactions.
 
 mod fight;
 mod place;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -25,6 +25,7 @@ use crate::transaction::{Outcome, one_line};
 use crate::watch::{Change, Changes, Watcher};
 
 use fight::Fights;
+use stamp::Stamp;
 
 /// A target is looked at when nothing has happened to it for so long,
 const QUIET: Duration = Duration::from_secs(1);
@@ -43,16 +44,6 @@ enum Seen {
     Failed(String),
 }
 
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// Which targets a directory's entries are about.
 type Places = BTreeMap<PathBuf, Place>;
 
@@ -61,6 +52,8 @@ struct Place {
     names: BTreeMap<OsString, BTreeSet<TargetPath>>,
     /// Entries that are links on the way to a target: when one is another, other directories are to be watched.
     links: BTreeSet<OsString>,
+    /// Directory targets that it is part of: every entry is about them.
+    whole: BTreeSet<TargetPath>,
 }
 
 #[derive(Debug)]
@@ -252,7 +245,8 @@ impl DriftWatch {
             let targets = self.targets.clone();
             self.work = Some(spawn_blocking(move || {
                 let other = |path: &TargetPath| {
-                    stamps.get(path) != Some(&Stamp::of(&installer.place(path)))
+                    stamps.get(path)
+                        != Some(&Stamp::of(&installer.place(path), path.is_directory()))
                 };
                 Done::Compared(targets.into_iter().filter(other).collect())
             }));
@@ -269,7 +263,10 @@ impl DriftWatch {
         self.work = Some(spawn_blocking(move || {
             let places = place::places(&installer, &targets);
             for (directory, place) in &places {
-                watcher.watch_entries(directory, place.names.keys());
+                match place.whole.is_empty() {
+                    true => watcher.watch_entries(directory, place.names.keys()),
+                    false => watcher.watch(directory),
+                }
             }
             for directory in before {
                 if !places.contains_key(&directory) {
@@ -285,7 +282,7 @@ impl DriftWatch {
         let Some(place) = self.places.get(&change.directory) else {
             return;
         };
-        let suspects: BTreeSet<TargetPath> = match &change.name {
+        let mut suspects: BTreeSet<TargetPath> = match &change.name {
             Some(name) => {
                 self.disarmed |= place.links.contains(name);
                 place.names.get(name).cloned().unwrap_or_default()
@@ -295,6 +292,7 @@ impl DriftWatch {
                 place.names.values().flatten().cloned().collect()
             }
         };
+        suspects.extend(place.whole.iter().cloned());
         self.suspect(suspects, now);
     }
 
@@ -389,7 +387,7 @@ impl DriftWatch {
 impl Look {
     fn at(installer: &Installer, path: TargetPath) -> Look {
         // The stamp first: a change after it is seen by the next comparison.
-        let stamp = Stamp::of(&installer.place(&path));
+        let stamp = Stamp::of(&installer.place(&path), path.is_directory());
         let seen = match installer.look(&path) {
             Ok(found) => Seen::Found(found),
             Err(error) => Seen::Failed(one_line(&error)),
@@ -410,20 +408,7 @@ impl Seen {
             Seen::Found(Found::File { digest, metadata }) => {
                 *digest == row.digest && *metadata == row.metadata
             }
-            Seen::Found(Found::Absent) | Seen::Failed(_) => false,
+            Seen::Found(Found::Absent | Found::Directory { .. }) | Seen::Failed(_) => false,
         }
-    }
-}
-
-impl Stamp {
-    fn of(file: &Path) -> Option<Stamp> {
-        let found = std::fs::symlink_metadata(file).ok()?;
-        Some(Stamp {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
     }
 }

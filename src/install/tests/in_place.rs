@@ -23,7 +23,7 @@ pub(super) fn placement(place: &Place, name: &str, bytes: &str, wanted: &Wanted)
         staged: staged.unwrap(),
         kept: match found {
             Found::Absent => Kept::Absent,
-            Found::File { .. } => Kept::Name(place.installer.kept_name()),
+            Found::File { .. } | Found::Directory { .. } => Kept::Name(place.installer.kept_name()),
         },
         digest: Digest::of(bytes.as_bytes()),
         metadata,

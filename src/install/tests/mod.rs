@@ -3,6 +3,7 @@
 mod commit;
 mod crash;
 mod found;
+mod generations;
 mod in_place;
 mod killed;
 mod link;
@@ -84,7 +85,7 @@ fn place(
         target: target.clone(),
         kept: match found {
             Found::Absent => Kept::Absent,
-            Found::File { .. } => Kept::Name(installer.kept_name()),
+            Found::File { .. } | Found::Directory { .. } => Kept::Name(installer.kept_name()),
         },
         digest: Digest::of(bytes.as_bytes()),
         metadata,
