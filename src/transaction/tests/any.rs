@@ -8,13 +8,20 @@ use proptest::prelude::*;
 
 use super::super::Step;
 use super::super::action::Answer;
-use super::world::{World, id, path, service, target};
+use super::world::{INSIDE, World, directory, id, path, service, target};
 use crate::protocol::Digest;
 use crate::service::Verdict;
 use crate::settings::OnFailure;
 
 const PROFILES: [&str; 3] = ["p", "q", "r"];
-const TARGETS: [(&str, &str); 4] = [("/a", "p"), ("/b", "p"), ("/c", "q"), ("/d", "r")];
+const TARGETS: [(&str, &str); 5] = [
+    ("/a", "p"),
+    ("/b", "p"),
+    ("/c", "q"),
+    ("/d", "r"),
+    // A directory target.
+    ("/e/", "r"),
+];
 /// What a version may carry; a service that reads it says no.
 const MARKS: [&str; 6] = [
     "",
@@ -66,14 +73,14 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Quiet),
         2 => (1..400u64).prop_map(Event::Wait),
         3 => (any::<bool>(), 0..5usize, 0..5u8).prop_map(|(s, t, a)| Event::Answer(s, t, a)),
-        1 => (0..4usize).prop_map(Event::Unwritable),
+        1 => (0..5usize).prop_map(Event::Unwritable),
         1 => Just(Event::Writable),
         1 => Just(Event::Full),
         1 => (0..4usize).prop_map(Event::SwapBreaks),
         1 => Just(Event::BackBreaks),
         1 => (0..9usize).prop_map(Event::Panic),
-        1 => (0..4usize).prop_map(Event::Drift),
-        1 => (0..4usize).prop_map(Event::Gone),
+        1 => (0..5usize).prop_map(Event::Drift),
+        1 => (0..5usize).prop_map(Event::Gone),
     ]
 }
 
@@ -100,15 +107,14 @@ impl Model {
 
 fn world() -> World {
     let targets = TARGETS.iter().map(|(path, from)| {
-        let mut target = target(
-            path,
-            &[from],
-            if *path == "/c" {
-                &["app"]
-            } else {
-                &["web", "app"]
-            },
-        );
+        let notify: &[&str] = match *path {
+            "/c" => &["app"],
+            _ => &["web", "app"],
+        };
+        let mut target = match path.ends_with('/') {
+            true => directory(path, from, notify),
+            false => target(path, &[from], notify),
+        };
         target.validate_command = Some(crate::settings::Command::Shell("true".to_owned()));
         target
     });
@@ -195,7 +201,10 @@ fn happen(world: &mut World, model: &mut Model, event: &Event) {
             world.panics.push(steps[which]);
         }
         Event::Drift(which) => {
-            let file = world.file(TARGETS[which].0);
+            let mut file = world.file(TARGETS[which].0);
+            if file.is_dir() {
+                file.push(INSIDE[1]);
+            }
             if file.is_file() {
                 world.swapped.clear();
                 world.drifted.insert(path(TARGETS[which].0));
@@ -208,7 +217,7 @@ fn happen(world: &mut World, model: &mut Model, event: &Event) {
         Event::Gone(which) => {
             world.swapped.clear();
             world.drifted.insert(path(TARGETS[which].0));
-            let _ = std::fs::remove_file(world.file(TARGETS[which].0));
+            let _ = std::fs::remove_file(world.file(path(TARGETS[which].0).location()));
         }
     }
 }
@@ -252,7 +261,7 @@ proptest! {
             if world.stays_drifted(&path(target)) {
                 continue;
             }
-            let disk = world.disk(&path(target));
+            let disk = world.version(&path(target));
             if let Some(digest) = disk {
                 prop_assert!(model.digests(profile).contains(&digest), "{} is no version", target);
             }
@@ -270,7 +279,7 @@ proptest! {
                 if world.stays_drifted(&path(target)) {
                     continue;
                 }
-                let disk = world.disk(&path(target));
+                let disk = world.version(&path(target));
                 prop_assert_eq!(disk, accepted, "{} is made from what is accepted", target);
             }
         }

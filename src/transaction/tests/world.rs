@@ -10,14 +10,14 @@ use jiff::Timestamp;
 
 use crate::clock::Now;
 use crate::content::Content;
-use crate::install::{Found, Installer, Kept, Placement};
+use crate::install::{Found, Installer, Placement};
 use crate::ledger::{Change, Direction, Refusal, State};
 use crate::protocol::{Configuration, Digest, Identity};
 use crate::service::{Running, Verdict};
 use crate::settings::{
-    AwsSettings, Command, Notify, OnFailure, Probe, ProbeAsk, Profile, ProfileName, Render,
-    Service, ServiceName, Settings, Signal, SignalTarget, SourceSettings, Target, TargetPath,
-    Validate,
+    AwsSettings, Command, FileSet, Notify, OnFailure, Probe, ProbeAsk, Profile, ProfileName,
+    Render, Service, ServiceName, SetFile, Settings, Signal, SignalTarget, SourceSettings, Target,
+    TargetPath, Validate,
 };
 
 use super::super::action::{Answer, Baseline, Names};
@@ -64,6 +64,30 @@ pub fn target(path: &str, from: &[&str], notify: &[&str]) -> Target {
         sensitive: false,
     }
 }
+
+/// A directory target of two files, both made from this profile.
+pub fn directory(path: &str, from: &str, notify: &[&str]) -> Target {
+    let file = SetFile {
+        from: vec![from.into()],
+        render: Render::Verbatim,
+        owner: None,
+        group: None,
+        mode: None,
+        sensitive: false,
+    };
+    let files = INSIDE.map(|name| (name.to_owned(), file.clone()));
+    Target {
+        render: Render::Files(FileSet {
+            files: files.into(),
+            adopt: false,
+            keep_previous: 1,
+        }),
+        ..target(path, &[from], notify)
+    }
+}
+
+/// The files of a directory target.
+pub const INSIDE: [&str; 2] = ["one", "sub/two"];
 
 pub fn service(name: &str, on_failure: OnFailure) -> Service {
     let command = Command::Shell("true".to_owned());
@@ -528,9 +552,12 @@ impl World {
                 staged
                     .into_iter()
                     .map(|(target, name)| {
-                        let text =
-                            std::fs::read_to_string(self.installer.staged_path(&target, &name))
-                                .unwrap();
+                        let staged = self.installer.staged_path(&target, &name);
+                        let staged = match target.is_directory() {
+                            true => staged.join(INSIDE[0]),
+                            false => staged,
+                        };
+                        let text = std::fs::read_to_string(staged).unwrap();
                         let says = match text.contains("staged:no") {
                             true => no(),
                             false => Verdict::Accepted,
@@ -707,7 +734,22 @@ impl World {
     }
 
     pub fn text(&self, target: &TargetPath) -> Option<String> {
-        std::fs::read_to_string(self.file(target.as_str())).ok()
+        let file = self.file(target.as_str());
+        if !target.is_directory() {
+            return std::fs::read_to_string(file).ok();
+        }
+        std::fs::read_to_string(file.join(INSIDE[0])).ok()
+    }
+
+    /// The digest of the version that the target is made from.
+    pub fn version(&self, target: &TargetPath) -> Option<Digest> {
+        if !target.is_directory() {
+            return self.disk(target);
+        }
+        let file = self.file(target.as_str());
+        let [one, two] = INSIDE.map(|name| std::fs::read_to_string(file.join(name)).ok());
+        assert_eq!(one, two, "two versions in one generation");
+        one.map(|text| Digest::of(text.as_bytes()))
     }
 
     /// The file's text, empty where there is none.
@@ -749,9 +791,7 @@ impl World {
                 "kept for nobody"
             );
             for placement in &intent.placements {
-                if let Kept::Name(name) = &placement.kept {
-                    named.insert(name.clone());
-                }
+                named.extend(placement.kept.name().map(str::to_owned));
             }
         }
         for entry in std::fs::read_dir(self.directory.path().join(".appconfigd"))
@@ -762,6 +802,9 @@ impl World {
             assert!(named.contains(&name), "`{name}` is left behind");
         }
         for path in self.component.targets.keys() {
+            if path.is_directory() {
+                self.no_generation_is_left_behind(path);
+            }
             if self.stays_drifted(path) {
                 continue;
             }
@@ -792,6 +835,29 @@ impl World {
                 );
             }
         }
+    }
+}
+
+impl World {
+    /// Beside the live one: the one before, and those that standing transactions may go back to.
+    fn no_generation_is_left_behind(&self, path: &TargetPath) {
+        let link = self.file(path.location());
+        let prefix = format!(".{}.appconfigd.", path.file_name());
+        let beside = std::fs::read_dir(link.parent().unwrap()).unwrap();
+        let names = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let generations: Vec<String> = names.filter(|name| name.starts_with(&prefix)).collect();
+        let standing = self
+            .ledger
+            .intents
+            .values()
+            .flat_map(|intent| &intent.placements);
+        let standing = standing
+            .filter(|placement| placement.target == *path)
+            .count();
+        assert!(
+            generations.len() <= 2 + standing,
+            "{generations:?}, {standing} kept"
+        );
     }
 }
 
