@@ -13,6 +13,7 @@ mod file_set;
 mod generation;
 mod group;
 mod in_place;
+mod leftovers;
 mod link;
 mod parents;
 mod principal;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use self::directory::{Directory, OWN, rooted, split};
 use self::file::Regular;
+use self::leftovers::Leftovers;
 use self::site::Spot;
 use crate::protocol::Digest;
 use crate::settings::{Parents, Principal, Settings, Symlink, Target, TargetPath};
@@ -157,6 +159,7 @@ pub struct Installer {
     root: Option<PathBuf>,
     /// How targets are written; one that is not here is an ordinary one.
     targets: Arc<BTreeMap<TargetPath, Arc<Target>>>,
+    leftovers: Arc<Leftovers>,
 }
 
 impl Installer {
@@ -165,6 +168,7 @@ impl Installer {
         Installer {
             root,
             targets: Arc::default(),
+            leftovers: Arc::default(),
         }
     }
 
@@ -173,6 +177,7 @@ impl Installer {
         Installer {
             root: settings.root.clone(),
             targets: Arc::new(settings.targets.clone()),
+            leftovers: Arc::default(),
         }
     }
 
@@ -320,7 +325,12 @@ impl Installer {
             TargetKind::Directory => {
                 generation::stage(&directory, name, &Bytes::copy_from_slice(bytes))
             }
-            kind => staging::stage(&directory, name, bytes, metadata, kind),
+            kind => {
+                let staged = staging::random_name("new");
+                staging::stage(&directory, name, &staged, bytes, metadata, kind)
+                    .inspect_err(|_| self.remember_staged(spot.path, &staged))?;
+                Ok(staged)
+            }
         }
     }
 
@@ -367,11 +377,6 @@ impl Installer {
         staging::random_name("old")
     }
 
-    /// Removes a staged file or generation that will not be used, and `.appconfigd/` if it is then empty. `lies`: where its target's file lies.
-    pub fn discard(&self, lies: &TargetPath, staged: &str) {
-        sweep::discard(self.root(), lies, staged);
-    }
-
     /// Step (b): links every present target to its kept name (one that is written in place: keeps a copy) and syncs. Kept names that exist already stay as they are. A target that
     /// has gone in the meantime leaves a mark under its kept name, and [`Installer::put_back`] answers [`WentBack::Gone`] for it.
     pub fn keep(&self, placements: &[Placement]) -> Result<(), InstallError> {
@@ -411,13 +416,6 @@ impl Installer {
     /// Puts every target back; goes on after a failure and returns one result a placement, in order. May be called again.
     pub fn put_back(&self, placements: &[Placement]) -> Vec<Result<WentBack, InstallError>> {
         back::put_back(self.root(), &self.as_trusted(placements))
-    }
-
-    /// Removes kept names (and staged leftovers of these placements), then `.appconfigd/` where it is empty. A directory that was taken
-    /// over becomes a previous generation; of those as many stay as the settings say.
-    pub fn release(&self, placements: &[Placement]) {
-        let previous = |target: &TargetPath| self.keep_previous(target);
-        sweep::release(self.root(), &self.as_trusted(placements), &previous);
     }
 
     /// Removes everything in `.appconfigd/` of these targets' directories that no placement names, and generations that nobody needs.

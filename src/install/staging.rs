@@ -15,31 +15,31 @@ use super::error::InstallError;
 use super::file::{self, Regular};
 use super::{Metadata, TargetKind};
 
-/// Writes and syncs a new file for the target `name`; its name in `.appconfigd/`.
+/// Writes and syncs a new file for the target `name` under the name `staged` in `.appconfigd/`.
 pub(super) fn stage(
     directory: &Directory,
     name: &str,
+    staged: &str,
     bytes: &[u8],
     metadata: &Metadata,
     kind: TargetKind,
-) -> Result<String, InstallError> {
+) -> Result<(), InstallError> {
     file::refuse_what_cannot_be_replaced(directory, name, kind)?;
     let like = Regular::open(directory, name)?;
     let path = directory.path_of(name);
-    let staged = random_name("new");
     let (own, file) = directory
-        .in_own(|own| create(own, &staged, &path))
+        .in_own(|own| create(own, staged, &path))
         // A full disk may have room for the directory and none for the file.
         .inspect_err(|_| directory.tidy())?;
     let like = like.as_ref().map(|like| (&like.file, Along::ToNewBytes));
     let filled = fill(&file, &path, bytes, metadata, like);
     if let Err(error) = filled {
         // After a failed fsync the kernel may call lost pages clean: this file is never synced again, it goes.
-        own.drop_name(&staged);
+        own.drop_name(staged);
         directory.tidy();
         return Err(error);
     }
-    Ok(staged)
+    Ok(())
 }
 
 /// A new empty file that only we may open; `None` if `.appconfigd/` was removed from under us.

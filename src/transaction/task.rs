@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::content::Content;
@@ -16,6 +17,7 @@ use crate::service::{Running, Services, Verdict};
 use crate::settings::{Notify, Service, ServiceName, TargetPath};
 
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
+use super::pauses::PAUSES;
 use super::planning::{Bodies, Pins, Planner, TurnedDown, one_line};
 use super::{Component, FileChange, Scope};
 
@@ -75,6 +77,7 @@ impl Hands {
                 if let Err(error) = released {
                     tracing::warn!(reason = %error, "kept files were not removed");
                 }
+                self.tidy();
                 None
             }
             Action::Say(_) => None,
@@ -174,6 +177,7 @@ impl Hands {
                 Err(error) => return Event::Broke(error.to_string()),
             }
         }
+        self.tidy();
         Event::Staged(results)
     }
 
@@ -187,6 +191,25 @@ impl Hands {
         if let Err(error) = discarded.await {
             tracing::warn!(reason = %error, "staged files were not removed");
         }
+        self.tidy();
+    }
+
+    /// Tries again, with growing pauses and beside everything else, to remove what is left over.
+    fn tidy(&self) {
+        if !self.installer.is_to_be_tidied() {
+            return;
+        }
+        let installer = self.installer.clone();
+        tokio::spawn(async move {
+            for failures in 1.. {
+                sleep(PAUSES.pause(failures, fastrand::f64())).await;
+                let installer = installer.clone();
+                let tidied = spawn_blocking(move || installer.tidy());
+                if tidied.await.unwrap_or(true) {
+                    return;
+                }
+            }
+        });
     }
 
     async fn check_staged(self, staged: Vec<(TargetPath, String)>) -> Event {

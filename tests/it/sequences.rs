@@ -279,7 +279,7 @@ services:
                 .all(|((path, _), held)| held || status["targets"][*path]["state"] != "missing");
             if heard
                 && !status["daemon"].is_null()
-                && PROFILES.iter().all(|name| settled(&name))
+                && PROFILES.iter().all(settled)
                 && there
                 && told("web")
                 && told("app")

@@ -62,6 +62,7 @@ impl Declared {
         let installer = Installer {
             root: None,
             targets: Arc::new([(target.path.clone(), Arc::new(target.clone()))].into()),
+            leftovers: Arc::default(),
         };
         Declared {
             place,

@@ -6,6 +6,7 @@ mod found;
 mod generations;
 mod in_place;
 mod killed;
+mod leftovers;
 mod link;
 mod other_process;
 mod parents;
