@@ -14,11 +14,7 @@ const FAST: &str = "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {fro
 
 /// A world with the first version deployed, its server, and these settings.
 fn world(lines: &str) -> (World, Server) {
-    let world = World::new();
-    world.deploy("shop/prod/limits.json", version(1));
-    let server = Server::start(&world);
-    world.settings(&server, lines);
-    (world, server)
+    World::served(&[("shop/prod/limits.json", &version(1))], lines)
 }
 
 /// What the first version costs with this fault on one call: the calls, counted once the service has been told.

@@ -21,6 +21,7 @@ mod command_line;
 mod crash;
 mod directory_targets;
 mod disks;
+mod directories;
 mod documents;
 mod double;
 mod drift;

@@ -9,11 +9,7 @@ use crate::world::{Server, World, wait_for};
 const LINES: &str = "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: [sh, -c, echo told >> told]}\n";
 
 fn world() -> (World, Server) {
-    let world = World::new();
-    world.deploy("shop/prod/limits.json", "{}");
-    let server = Server::start(&world);
-    world.settings(&server, LINES);
-    (world, server)
+    World::served(&[("shop/prod/limits.json", "{}")], LINES)
 }
 
 fn code(output: &Output) -> i32 {

@@ -4,23 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Output;
 
 use appconfigd::protocol::Digest;
 use serde_json::json;
 
-use crate::command_line::as_nobody;
-use crate::world::{Server, World, metadata, wait_for};
+use crate::directories::as_nobody;
+use crate::world::{Server, World, metadata, stderr, stdout, wait_for};
 
 const SETTINGS: &str = "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: [sh, -c, echo told >> told]}\n";
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// `plan` with these arguments: exit code and standard output. That nothing in the world has changed is checked here,
 /// for every plan of every test.
@@ -88,16 +79,6 @@ fn listing(directory: &Path) -> BTreeMap<String, Entry> {
     found
 }
 
-fn world(store: &[(&str, &str)], lines: &str) -> (World, Server) {
-    let world = World::new();
-    for (file, text) in store {
-        world.deploy(file, text);
-    }
-    let server = Server::start(&world);
-    world.settings(&server, lines);
-    (world, server)
-}
-
 fn once(world: &World) {
     let output = world.output(&["once"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -111,7 +92,7 @@ fn settled(world: &World) {
 
 #[test]
 fn without_a_ledger_the_profiles_are_fetched_and_new_files_are_shown_whole() {
-    let (world, server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
+    let (world, server) = World::served(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
     let (exit, shown, complaints) = plan(&world, &[]);
     assert_eq!(exit, Some(2), "{complaints}");
     assert_eq!(complaints, "");
@@ -145,7 +126,7 @@ fn under_local_settings_it_needs_no_other_server() {
 
 #[test]
 fn what_the_ledger_has_is_not_polled_and_no_difference_is_0() {
-    let (world, server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
+    let (world, server) = World::served(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
     once(&world);
     let calls = server.calls("shop/prod/limits");
     world.deploy("shop/prod/limits.json", "{\"limit\": 2}\n");
@@ -163,7 +144,7 @@ fn what_the_ledger_has_is_not_polled_and_no_difference_is_0() {
 
 #[test]
 fn a_file_that_was_edited_is_a_difference_and_the_edit_would_be_kept() {
-    let (world, _server) = world(&[("shop/prod/limits.json", "a\nb\nc\n")], SETTINGS);
+    let (world, _server) = World::served(&[("shop/prod/limits.json", "a\nb\nc\n")], SETTINGS);
     once(&world);
     fs::write(world.target("/etc/app/limits.json"), "a\nB\nc\n").unwrap();
     let (exit, shown, _) = plan(&world, &[]);
@@ -177,7 +158,7 @@ fn a_file_that_was_edited_is_a_difference_and_the_edit_would_be_kept() {
 
 #[test]
 fn settings_that_changed_are_planned_with_the_configuration_that_is_there() {
-    let (world, server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
+    let (world, server) = World::served(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
     once(&world);
     world.write("limits.j2", "limit = {{ config.limit }}\n");
     world.settings(
@@ -191,7 +172,7 @@ fn settings_that_changed_are_planned_with_the_configuration_that_is_there() {
 
 #[test]
 fn other_metadata_alone_is_a_difference_without_a_diff_and_without_a_notification() {
-    let (world, _server) = world(&[("shop/prod/limits.json", "{}\n")], SETTINGS);
+    let (world, _server) = World::served(&[("shop/prod/limits.json", "{}\n")], SETTINGS);
     once(&world);
     let file = world.target("/etc/app/limits.json");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
@@ -227,7 +208,7 @@ fn a_sensitive_profile_is_shown_by_its_digests_only() {
         ("shop/prod/key.json", "{\"key\": \"hush-hush\"}"),
         ("shop/prod/base.json", "{\"a\": 1}"),
     ];
-    let (world, _server) = world(&store, lines);
+    let (world, _server) = World::served(&store, lines);
     fs::write(world.target("/etc/app/key"), "older-secret").unwrap();
     let (exit, shown, complaints) = plan(&world, &[]);
     assert_eq!(exit, Some(2), "{complaints}");
@@ -252,7 +233,7 @@ fn a_refused_configuration_is_1_and_what_is_there_stays() {
         ("shop/prod/limits.json", "{\"limit\": "),
         ("shop/prod/other.txt", "other\n"),
     ];
-    let (world, _server) = world(&store, lines);
+    let (world, _server) = World::served(&store, lines);
     let (exit, shown, complaints) = plan(&world, &[]);
     assert_eq!(exit, Some(1), "before 2: {shown}");
     assert!(
@@ -273,7 +254,7 @@ fn a_refused_configuration_is_1_and_what_is_there_stays() {
 
 #[test]
 fn a_source_that_cannot_be_reached_is_75_and_a_service_that_says_no_is_1() {
-    let (world, server) = world(&[("shop/prod/limits.json", "{}")], SETTINGS);
+    let (world, server) = World::served(&[("shop/prod/limits.json", "{}")], SETTINGS);
     world.withdraw("shop/prod/limits.json");
     let (exit, _, complaints) = plan(&world, &[]);
     assert_eq!(exit, Some(1), "{complaints}");
@@ -304,7 +285,7 @@ fn a_refusal_goes_before_a_source_that_is_not_reached_and_that_before_a_differen
         ("shop/prod/slow.txt", "slow"),
         ("shop/prod/good.txt", "good"),
     ];
-    let (world, server) = world(&store, lines);
+    let (world, server) = World::served(&store, lines);
     server.faults(json!([{"kind": "throttle", "operation": "any", "profile": "shop/prod/slow"}]));
     std::thread::scope(|scope| {
         let all = scope.spawn(|| plan(&world, &[]));
@@ -320,7 +301,7 @@ fn a_refusal_goes_before_a_source_that_is_not_reached_and_that_before_a_differen
 #[test]
 fn a_profile_that_is_not_required_may_be_missing() {
     let lines = "profiles:\n  base:\n  extra: {required: false}\ntargets:\n  /etc/app/all.json: {from: [base, extra], merge: true}\n";
-    let (world, _server) = world(&[("shop/prod/base.json", "{\"a\": 1}")], lines);
+    let (world, _server) = World::served(&[("shop/prod/base.json", "{\"a\": 1}")], lines);
     let (exit, shown, complaints) = plan(&world, &[]);
     assert_eq!(exit, Some(2), "{complaints}");
     assert!(
@@ -332,7 +313,7 @@ fn a_profile_that_is_not_required_may_be_missing() {
 
 #[test]
 fn a_service_that_was_never_told_is_a_difference_without_any_file() {
-    let (world, server) = world(&[("shop/prod/limits.json", "{}\n")], SETTINGS);
+    let (world, server) = World::served(&[("shop/prod/limits.json", "{}\n")], SETTINGS);
     once(&world);
     world.settings(
         &server,
@@ -355,7 +336,7 @@ fn a_service_that_was_never_told_is_a_difference_without_any_file() {
 
 #[test]
 fn beside_a_daemon_it_reads_what_the_daemon_has() {
-    let (world, server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
+    let (world, server) = World::served(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
     let daemon = world.run();
     settled(&world);
     let output = world.output(&["plan"]);
@@ -377,7 +358,8 @@ fn beside_a_daemon_it_reads_what_the_daemon_has() {
 
 #[test]
 fn after_a_daemon_was_killed_its_ledger_is_read_and_left_as_it_is() {
-    let (world, _server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
+    let (world, _server) =
+        World::served(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], SETTINGS);
     let daemon = world.run();
     settled(&world);
     daemon.kill();
@@ -419,7 +401,7 @@ fn a_configuration_does_not_steer_the_terminal_of_whoever_looks() {
 
 #[test]
 fn a_target_that_the_settings_do_not_have_is_66() {
-    let (world, _server) = world(&[], SETTINGS);
+    let (world, _server) = World::served(&[], SETTINGS);
     for wrong in ["/etc/app/limit.json", "etc/app/limits.json", "limits", ""] {
         let (exit, shown, complaints) = plan(&world, &[wrong]);
         assert_eq!((exit, shown.as_str()), (Some(66), ""), "{wrong}");
@@ -433,7 +415,7 @@ fn a_target_that_the_settings_do_not_have_is_66() {
 
 #[test]
 fn wrong_settings_are_78_before_anything_else() {
-    let (world, _server) = world(&[], SETTINGS);
+    let (world, _server) = World::served(&[], SETTINGS);
     let text = world.read("appconfigd.yaml").unwrap();
     world.write("appconfigd.yaml", &format!("{text}\ntargts: {{}}\n"));
     assert_eq!(plan(&world, &["/no/such"]).0, Some(78));
@@ -449,7 +431,7 @@ fn wrong_settings_are_78_before_anything_else() {
 
 #[test]
 fn a_target_whose_directory_is_missing_is_1_and_says_what_to_do() {
-    let (world, _server) = world(&[("shop/prod/limits.json", "{}")], SETTINGS);
+    let (world, _server) = World::served(&[("shop/prod/limits.json", "{}")], SETTINGS);
     fs::remove_dir(world.target("/etc/app")).unwrap();
     let (exit, shown, complaints) = plan(&world, &[]);
     assert_eq!(exit, Some(1), "{shown}");
@@ -463,7 +445,7 @@ fn a_target_whose_directory_is_missing_is_1_and_says_what_to_do() {
 fn an_interrupted_transaction_is_said_and_a_difference() {
     // The command kills the daemon that runs it: the transaction stays open.
     let lines = SETTINGS.replace("echo told >> told", "kill -9 $PPID");
-    let (world, _server) = world(&[("shop/prod/limits.json", "{}\n")], &lines);
+    let (world, _server) = World::served(&[("shop/prod/limits.json", "{}\n")], &lines);
     let mut daemon = world.run();
     assert_eq!(daemon.wait(), None, "killed");
     wait_for("the file is in place", || {
@@ -476,7 +458,7 @@ fn an_interrupted_transaction_is_said_and_a_difference() {
 
 #[test]
 fn a_directory_that_cannot_be_written_is_said_beside_the_diff() {
-    let (world, _server) = world(&[("shop/prod/limits.json", "{}\n")], SETTINGS);
+    let (world, _server) = World::served(&[("shop/prod/limits.json", "{}\n")], SETTINGS);
     let Some(mut command) = as_nobody(&world, &["plan"]) else {
         return;
     };
@@ -502,7 +484,7 @@ fn a_directory_that_cannot_be_written_is_said_beside_the_diff() {
 #[test]
 fn what_is_held_or_left_alone_is_said_and_is_no_difference() {
     let lines = SETTINGS.replace("notify: app", "notify: app, on_drift: report");
-    let (world, _server) = world(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], &lines);
+    let (world, _server) = World::served(&[("shop/prod/limits.json", "{\"limit\": 1}\n")], &lines);
     let daemon = world.run();
     world.wait_for_status("/state", &json!("healthy"));
     assert!(world.output(&["hold", "limits"]).status.success());

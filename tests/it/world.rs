@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_appconfigd");
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `fact` holds; bounded. What it says of itself while it does not is in the panic.
 pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
@@ -53,6 +53,17 @@ impl World {
         fs::create_dir_all(directory.path().join("store")).unwrap();
         fs::create_dir_all(directory.path().join("root")).unwrap();
         World { directory }
+    }
+
+    /// A world with these files deployed, a server of theirs, and settings with these lines.
+    pub fn served(store: &[(&str, &str)], lines: &str) -> (World, Server) {
+        let world = World::new();
+        for (file, text) in store {
+            world.deploy(file, text);
+        }
+        let server = Server::start(&world);
+        world.settings(&server, lines);
+        (world, server)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -335,4 +346,12 @@ pub fn metadata(path: &Path) -> (u32, u32, u32) {
     use std::os::unix::fs::MetadataExt;
     let found = fs::symlink_metadata(path).unwrap();
     (found.uid(), found.gid(), found.mode() & 0o7777)
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
 }
