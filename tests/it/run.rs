@@ -213,7 +213,7 @@ fn a_notification_that_hangs_is_pending_and_ended_later() {
 }
 
 #[test]
-fn three_hundred_profiles_that_change_at_once_are_hardly_more_than_one_notification() {
+fn three_hundred_profiles_that_change_at_once_are_one_notification() {
     use std::fmt::Write;
     const MANY: usize = 300;
     let (mut profiles, mut targets) = (String::new(), String::new());
@@ -242,18 +242,10 @@ fn three_hundred_profiles_that_change_at_once_are_hardly_more_than_one_notificat
                 .then_some(())
         });
     };
-    // A tick waits for its answers; on a machine that has much to do some come too late for it, and make one more.
-    let notified_since = |before: usize| {
-        let told = world.read("told").unwrap().lines().count() - before;
-        let installed = world.log().matches(" installed targets=").count() - before;
-        assert_eq!(told, installed, "one notification for one transaction");
-        assert!(told <= 5, "{told} notifications for {MANY} profiles");
-        told + before
-    };
     let daemon = world.run();
     all("one");
     world.wait_for_status("/state", &json!("healthy"));
-    let told = notified_since(0);
+    assert_eq!(world.read("told").unwrap(), "told\n");
     // Changed behind its back, they are all due when it starts: start is a tick.
     assert_eq!(daemon.stop(), Some(0));
     let stopped = std::time::Instant::now();
@@ -266,7 +258,7 @@ fn three_hundred_profiles_that_change_at_once_are_hardly_more_than_one_notificat
     let daemon = world.run();
     all("two");
     world.wait_for_status("/state", &json!("healthy"));
-    notified_since(told);
+    assert_eq!(world.read("told").unwrap(), "told\ntold\n");
     assert_eq!(daemon.stop(), Some(0));
 }
 
