@@ -374,8 +374,8 @@ fn every_change_inside_a_generation_is_another_digest() {
     declared.install(&[("a", "one"), ("sub/b", "two")]);
     let right = declared.look().unwrap();
     let path = |name: &str| declared.place.path("d").join(name);
-    type Change = (&'static str, Box<dyn Fn()>);
-    let changes: [Change; 8] = [
+    type Change<'a> = (&'a str, Box<dyn Fn() + 'a>);
+    let changes: [Change<'_>; 8] = [
         ("bytes", Box::new(|| fs::write(path("a"), "One").unwrap())),
         (
             "mode",
