@@ -43,6 +43,8 @@ const SAYS: &str =
 const TELL: &str = "name=$1; shift; sum=$(cat \"$@\" 2>/dev/null | sha256sum)\nif sh says notify \"$@\"; then echo \"$sum\" >> told-$name; else exit 1; fi\n";
 
 const SIDE_BY_SIDE: usize = 6;
+/// A version that is not heard of by then may never be: the next event comes all the same.
+const HEARD: Duration = Duration::from_secs(3);
 /// More than three within a minute are a fight, and then we rest.
 const DRIFTS: usize = 2;
 
@@ -57,6 +59,8 @@ enum Event {
     /// Milliseconds in which things happen.
     Pause(u64),
     Kill,
+    /// A version, and so many milliseconds after it was received, in the middle of its transaction, a kill.
+    KillInside(usize, usize, u64),
     Stop,
     Reload,
     Bytes(usize),
@@ -80,7 +84,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..2usize).prop_map(Event::Again),
         4 => (0..2usize).prop_map(Event::Heard),
         5 => (0..900u64).prop_map(Event::Pause),
-        4 => Just(Event::Kill),
+        2 => Just(Event::Kill),
+        4 => (0..2usize, 0..MARKS.len(), 0..500u64).prop_map(|(p, m, t)| Event::KillInside(p, m, t)),
         1 => Just(Event::Stop),
         1 => Just(Event::Reload),
         1 => (0..3usize).prop_map(Event::Bytes),
@@ -201,17 +206,25 @@ services:
             }
             Event::Heard(profile) => {
                 let since = Instant::now();
-                while !self.hears(PROFILES[*profile]) && since.elapsed() < Duration::from_secs(3) {
+                while !self.hears(PROFILES[*profile]) && since.elapsed() < HEARD {
                     std::thread::park_timeout(Duration::from_millis(20));
                 }
             }
             Event::Pause(milliseconds) => {
                 std::thread::park_timeout(Duration::from_millis(*milliseconds));
             }
-            Event::Kill => {
-                self.kills += 1;
-                self.daemon.take().unwrap().kill();
-                self.daemon = Some(self.world.run());
+            Event::Kill => self.kill(),
+            Event::KillInside(profile, mark, milliseconds) => {
+                let profile = PROFILES[*profile];
+                self.deploy(profile, MARKS[*mark]);
+                let digest = Digest::of(self.newest(profile).0.as_bytes());
+                let received = format!("received profiles={profile} digest={}", digest.short());
+                let since = Instant::now();
+                while !self.world.log().contains(&received) && since.elapsed() < HEARD {
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+                std::thread::park_timeout(Duration::from_millis(*milliseconds));
+                self.kill();
             }
             Event::Stop => {
                 self.daemon.take().unwrap().stop();
@@ -244,6 +257,12 @@ services:
             }
             Event::ReleasePath(target) => self.order(&["release", TARGETS[*target].0]),
         }
+    }
+
+    fn kill(&mut self) {
+        self.kills += 1;
+        self.daemon.take().unwrap().kill();
+        self.daemon = Some(self.world.run());
     }
 
     fn drift(&mut self, target: usize, change: impl FnOnce(&Path)) {
