@@ -51,7 +51,7 @@ impl Machine {
         said
     }
 
-    /// Bars these targets for a growing while.
+    /// Bars these targets, which failed together, for a growing while.
     pub(super) fn bar(
         &mut self,
         targets: impl IntoIterator<Item = TargetPath>,
@@ -59,20 +59,21 @@ impl Machine {
         now: Now,
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
+        let targets: Vec<TargetPath> = targets.into_iter().collect();
+        let before = targets.iter().filter_map(|target| self.barred.get(target));
+        let failures = before.map(|retry| retry.failures).max().unwrap_or(0);
+        let failures = failures.saturating_add(1);
+        // One pause for all: a target that came free before the others would only lose its reason and its count.
+        let pause = PAUSES.pause(failures, random.f64());
         let mut said = Vec::new();
         for target in targets {
-            let failures = self
-                .barred
-                .get(&target)
-                .map_or(1, |retry| retry.failures.saturating_add(1));
-            let pause = PAUSES.pause(failures, random.f64());
+            let reason = reason.to_owned();
             let retry = Retry {
-                reason: reason.to_owned(),
+                reason: reason.clone(),
                 failures,
                 due: now.steady + pause,
             };
             self.barred.insert(target.clone(), retry);
-            let reason = reason.to_owned();
             said.push(Action::Say(Outcome::Delayed {
                 target,
                 reason,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::Step;
+use super::super::{Outcome, Step};
 use super::world::{World, path, perhaps, service, target};
 use crate::settings::OnFailure;
 
@@ -31,6 +31,40 @@ fn a_target_that_cannot_be_written_is_tried_again_with_growing_pauses() {
     world.forget_script();
     world.settle();
     assert_eq!(world.reads("/t"), "one");
+    world.hold_promises();
+}
+
+#[test]
+fn targets_that_failed_together_are_tried_again_together() {
+    let targets = ["/a", "/b", "/c"].map(|path| target(path, &["p"], &["web"]));
+    let mut world = World::new(
+        &["p"],
+        targets.to_vec(),
+        vec![service("web", OnFailure::Rollback)],
+    );
+    world.swap_breaks.extend([1, 1, 1]);
+    world.deliver("p", "one");
+    assert!(world.wait());
+    assert!(world.wait());
+    let pauses: Vec<Duration> = world
+        .said
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Delayed { retry_in, .. } => Some(*retry_in),
+            _ => None,
+        })
+        .collect();
+    let rounds: Vec<&[Duration]> = pauses.chunks(3).collect();
+    assert_eq!(
+        rounds.len(),
+        3,
+        "each pause is followed by a try: {pauses:?}"
+    );
+    for round in rounds {
+        assert!(round.iter().all(|pause| *pause == round[0]), "{pauses:?}");
+    }
+    world.settle();
+    assert_eq!(world.reads("/a"), "one");
     world.hold_promises();
 }
 
