@@ -50,6 +50,7 @@ mod sources;
 mod stand;
 mod status;
 mod storage;
+mod systemd;
 mod targets;
 mod units;
 mod world;
