@@ -79,40 +79,50 @@ impl Stand<'_> {
         self
     }
 
-    /// Waits for it, then looks at the status for a person and at the exit code as well.
+    /// Waits until it holds: in JSON, for a person, and in the exit code.
     pub fn holds(self) {
-        let expected = self.json();
+        let (json, text) = (self.json(), self.text());
         let since = Instant::now();
         loop {
             let found = self.world.status().map(|status| self.found(status));
-            if found.as_ref() == Some(&expected) {
-                break;
+            let shown = self.shown();
+            if found.as_ref() == Some(&json) && self.is_shown(&shown, &text) {
+                return;
             }
             let found = found.unwrap_or_default();
             assert!(
                 since.elapsed() < PATIENCE,
-                "expected {expected:#}\nfound {found:#}\nlog:\n{}",
+                "expected {json:#}\nfound {found:#}\nexpected\n{}\nfound\n{shown:?}\nlog:\n{}",
+                text.join("\n"),
                 self.world.log()
             );
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// The status for a person, and the exit code.
+    fn shown(&self) -> (String, Option<i32>) {
         let output = self.world.output(&["status"]);
         let text = String::from_utf8(output.stdout).unwrap();
-        let shown = text
+        (text, output.status.code())
+    }
+
+    fn is_shown(&self, (text, code): &(String, Option<i32>), expected: &[String]) -> bool {
+        let lines = text
             .lines()
             .filter(|line| !line.starts_with("  next poll is due at "));
-        let expected = self.text();
-        let same = shown.clone().count() == expected.len()
-            && shown
-                .zip(&expected)
-                .all(|(line, pattern)| is_like(line, pattern));
-        assert!(same, "expected\n{}\nfound\n{text}", expected.join("\n"));
-        let code = match self.health.as_str() {
+        let lines: Vec<&str> = lines.collect();
+        let of_health = match self.health.as_str() {
             "healthy" => 0,
             "degraded" => 2,
             _ => 1,
         };
-        assert_eq!(output.status.code(), Some(code), "{text}");
+        lines.len() == expected.len()
+            && lines
+                .iter()
+                .zip(expected)
+                .all(|(line, pattern)| is_like(line, pattern))
+            && *code == Some(of_health)
     }
 
     fn json(&self) -> Value {

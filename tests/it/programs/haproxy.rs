@@ -27,7 +27,7 @@ pub const HAPROXY: Kind = Kind {
     nonsense: "banana",
     complaint: "unknown keyword 'banana' in 'backend' section",
     // The worker that goes may still answer while the master starts the one that comes.
-    probe: "delay: 700ms, interval: 100ms, successes: 2, within: 4s",
+    probe: "delay: 1500ms, interval: 500ms, successes: 2, within: 4s",
 };
 
 journeys!(HAPROXY);

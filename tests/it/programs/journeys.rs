@@ -16,6 +16,7 @@ macro_rules! journeys {
             a_good_change_is_served_and_the_file_keeps_owner_mode_acl_and_attributes
             what_the_checker_turns_down_goes_back_and_the_program_is_never_told
             what_the_probe_turns_down_goes_back_and_the_program_is_told_of_both
+            under_keep_what_the_probe_turns_down_stays_and_the_program_is_told_again
             a_probe_that_failed_before_does_not_count_against_a_version
             a_version_that_finds_the_program_stopped_is_told_when_it_runs_again
             a_missing_checker_is_found_out_before_anything_is_swapped
@@ -150,6 +151,41 @@ pub fn what_the_probe_turns_down_goes_back_and_the_program_is_told_of_both(kind:
     site.files(&["site"]);
 }
 
+pub fn under_keep_what_the_probe_turns_down_stays_and_the_program_is_told_again(kind: Kind) {
+    let Some((mut site, daemon)) = Site::serving(kind) else {
+        return;
+    };
+    let before = site.portrait();
+    site.change_settings("    probe:", "    on_failure: keep\n    probe:");
+    site.mark();
+    let (two, three) = (version("two").ill(), version("three"));
+    site.deploy(two);
+    let (name, path) = (kind.name, kind.target("site"));
+    let (body, text) = (two.body(), site.text(two));
+    let reason = "probe did not succeed 2 times in a row within …500…";
+    site.stand("failed")
+        .profile("site", "current", Some(&body), Some(&body), "")
+        .target(&path, "in_sync", Some(&text), &[])
+        .service(name, "failed", reason)
+        .holds();
+    let stands = site.portrait();
+    assert_eq!((&stands.text, &stands.dress), (&text, &before.dress));
+    site.wait_for("two");
+    let failed =
+        format!("ERROR service failed service={name} result=\"{reason}\" retry_in_seconds=…");
+    let installed = format!("INFO installed targets={path} versions=\"site …\" services={name}");
+    // it is told again and again
+    site.logged_first(&[RECEIVED, &installed, &failed, &failed]);
+    assert_eq!(site.portrait(), stands);
+
+    site.deploy(three);
+    site.wait_for("three");
+    site.healthy(three);
+    assert_eq!(site.portrait().dress, before.dress);
+    assert_eq!(daemon.stop(), Some(0));
+    site.files(&["site"]);
+}
+
 pub fn a_probe_that_failed_before_does_not_count_against_a_version(kind: Kind) {
     let (one, two, three) = (version("one").ill(), version("two").ill(), version("three"));
     // Before the first version nothing of the site answers, and the first version does not answer well.
@@ -224,21 +260,13 @@ pub fn a_version_that_finds_the_program_stopped_is_told_when_it_runs_again(kind:
     pending();
     let stands = site.portrait();
     assert_eq!((&stands.text, &stands.dress), (&text, &before.dress));
-    let log = site.log();
-    let expected = [
-        RECEIVED.to_owned(),
-        format!("INFO installed targets={path} versions=\"site …\" services={name}"),
-        format!(
+    site.logged_first(&[
+        RECEIVED,
+        &format!("INFO installed targets={path} versions=\"site …\" services={name}"),
+        &format!(
             "WARN service still has to be notified service={name} result=\"{nobody}\" retry_in_seconds=…"
         ),
-    ];
-    assert!(
-        log.iter()
-            .zip(&expected)
-            .all(|(line, pattern)| is_like(line, pattern))
-            && log.len() >= 3,
-        "{log:#?}"
-    );
+    ]);
 
     // the agent goes through a restart of its own meanwhile: the obligation is on disk
     assert_eq!(daemon.stop(), Some(0));
@@ -297,7 +325,7 @@ pub fn a_missing_checker_is_found_out_before_anything_is_swapped(kind: Kind) {
         .service(kind.name, "acknowledged", "accepted")
         .holds();
     assert_eq!(site.portrait(), before, "nothing was swapped");
-    site.logged(&[
+    site.logged_first(&[
         RECEIVED,
         &format!(
             "WARN target left as it is target_path={path} reason=\"{reason}\" retry_in_seconds=…"

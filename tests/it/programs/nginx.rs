@@ -35,7 +35,7 @@ pub const NGINX: Kind = Kind {
     reloads: "(SIGHUP) received",
     nonsense: "limit_rate banana;",
     complaint: "\"limit_rate\" directive invalid value",
-    probe: "delay: 200ms, interval: 100ms, successes: 2, within: 3s",
+    probe: "delay: 700ms, interval: 200ms, successes: 2, within: 3s",
 };
 
 journeys!(NGINX);

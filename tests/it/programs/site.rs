@@ -220,32 +220,43 @@ services:
         assert_eq!(told(), times, "{}", self.world.log());
     }
 
-    /// The lines of the log since the mark, without their times and without details.
+    /// The lines of the log since the mark, without their times and without details; a start is no news.
     pub fn log(&self) -> Vec<String> {
         let log = self.world.log();
         let lines = log[self.before.0..]
             .lines()
             .filter_map(|line| line.split_once("Z "));
-        lines
-            .map(|(_, line)| line.trim_start().to_owned())
-            .filter(|line| !line.starts_with("DEBUG"))
-            .collect()
+        let lines = lines.map(|(_, line)| line.trim_start());
+        let passed_over = ["DEBUG", "INFO started", "INFO ready"];
+        let news = |line: &&str| !passed_over.iter().any(|start| line.starts_with(start));
+        lines.filter(news).map(str::to_owned).collect()
     }
 
     /// The log has these lines, in which `…` stands for any text, and no others.
     pub fn logged(&self, patterns: &[&str]) {
-        let log = self.log();
-        let same = log.len() == patterns.len()
-            && log
-                .iter()
-                .zip(patterns)
-                .all(|(line, pattern)| is_like(line, pattern));
+        let more = self.logged_first(patterns);
+        assert!(more.is_empty(), "more than expected:\n{}", more.join("\n"));
+    }
+
+    /// The log begins with these lines; what follows.
+    pub fn logged_first(&self, patterns: &[&str]) -> Vec<String> {
+        // A line may come after the state that it tells of.
+        wait_for(&format!("as many lines as {patterns:#?}"), || {
+            (self.log().len() >= patterns.len()).then_some(())
+        });
+        let mut log = self.log();
+        let more = log.split_off(patterns.len());
+        let same = log
+            .iter()
+            .zip(patterns)
+            .all(|(line, pattern)| is_like(line, pattern));
         assert!(
             same,
             "expected\n{}\nfound\n{}",
             patterns.join("\n"),
             log.join("\n")
         );
+        more
     }
 
     /// The directories hold these files, and nothing of ours beside them.
