@@ -40,19 +40,12 @@ pub(in crate::install) fn remove_unfinished(own: &Own, name: &str) {
     say(remove_tree(own.fd(), OsStr::new(name), &own.path_of(name)));
 }
 
-/// Drops a staged link and its generation, if no other link leads to it.
+/// Drops a staged link with the generation that it leads to and the one that was staged, unless other links lead there. A directory
+/// that was exchanged for the link is the operator's, and stays.
 pub(in crate::install) fn discard(directory: &Directory, own: &Own, name: &str, staged: &str) {
-    drop_link(own, staged);
+    discard_link(directory, own, name, staged);
     if let Some(number) = number_of(staged) {
         drop_generation(directory, own, name, number);
-    }
-}
-
-/// A directory that was exchanged for the link is the operator's, and stays.
-fn drop_link(own: &Own, staged: &str) {
-    let found = file::stat(own.fd(), staged, &own.path_of(staged));
-    if matches!(found, Ok(Some(stat)) if Kind::of(stat.st_mode) == Kind::Symlink) {
-        own.drop_name(staged);
     }
 }
 
@@ -101,7 +94,7 @@ pub(in crate::install) fn release(
             "the directory that was taken over stays"
         );
     }
-    drop_link(own, &placement.staged);
+    discard_link(directory, own, name, &placement.staged);
     // A newer one may be live by now, and this one a previous generation that stays.
     if matches!(Present::at(directory, name), Ok(there) if there.number(name).is_none())
         && let Some(number) = number_of(&placement.staged)

@@ -40,6 +40,8 @@ pub(in crate::install) fn swap(
         (Some(own), Kept::Exchange(kept)) if !is_exchanged(own, name, kept)? => {
             return exchange(directory, own, name, kept, placement);
         }
+        (Some(_), Kept::Absent) if is_live(directory, name, placement)? => Ok(()),
+        (Some(own), Kept::Absent) => replace(directory, own, name, &placement.staged)?,
         (Some(own), _) => rustix::fs::renameat(own.fd(), &placement.staged, directory.fd(), name),
     };
     match done {
@@ -51,6 +53,26 @@ pub(in crate::install) fn swap(
         }),
         Err(errno) => Err(refused(directory, name, "rename into", errno)),
     }
+}
+
+/// Renames the link over a name at which nothing was when the transaction began. What is there by now an interrupted attempt has made:
+/// its link gets the staged name, so that its generation goes with it.
+fn replace(
+    directory: &Directory,
+    own: &Own,
+    name: &str,
+    staged: &str,
+) -> Result<rustix::io::Result<()>, InstallError> {
+    let rename = || rustix::fs::renameat(own.fd(), staged, directory.fd(), name);
+    if Present::at(directory, name)?.number(name).is_none() {
+        return Ok(rename());
+    }
+    let flags = RenameFlags::EXCHANGE;
+    let exchanged = rustix::fs::renameat_with(own.fd(), staged, directory.fd(), name, flags);
+    Ok(match exchanged {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT) => rename(),
+        done => done,
+    })
 }
 
 /// Puts the staged link in the place of the directory, and the directory under the kept name.

@@ -7,7 +7,7 @@ use super::super::tree::Tree;
 use super::*;
 use crate::settings::{FileSet, Render, SetFile};
 
-fn set(adopt: bool, keep_previous: u32, names: &[&str]) -> FileSet {
+pub(super) fn set(adopt: bool, keep_previous: u32, names: &[&str]) -> FileSet {
     let file = || SetFile {
         from: vec!["p".into()],
         render: Render::Verbatim,
@@ -26,7 +26,7 @@ fn set(adopt: bool, keep_previous: u32, names: &[&str]) -> FileSet {
     }
 }
 
-fn declared(path: &TargetPath, set: FileSet) -> Target {
+pub(super) fn declared(path: &TargetPath, set: FileSet) -> Target {
     Target {
         path: path.clone(),
         from: vec!["p".into()],
@@ -45,6 +45,14 @@ fn declared(path: &TargetPath, set: FileSet) -> Target {
     }
 }
 
+pub(super) fn of(target: &Target) -> Installer {
+    Installer {
+        root: None,
+        targets: Arc::new([(target.path.clone(), Arc::new(target.clone()))].into()),
+        leftovers: Arc::default(),
+    }
+}
+
 /// A directory target `d/` in a place.
 struct Declared {
     place: Place,
@@ -59,14 +67,9 @@ impl Declared {
 
     fn at(place: Place, adopt: bool, keep_previous: u32, names: &[&str]) -> Declared {
         let target = declared(&place.target("d/"), set(adopt, keep_previous, names));
-        let installer = Installer {
-            root: None,
-            targets: Arc::new([(target.path.clone(), Arc::new(target.clone()))].into()),
-            leftovers: Arc::default(),
-        };
         Declared {
+            installer: of(&target),
             place,
-            installer,
             target,
         }
     }

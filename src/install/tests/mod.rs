@@ -4,6 +4,7 @@ mod commit;
 mod crash;
 mod found;
 mod generations;
+mod generations_killed;
 mod in_place;
 mod killed;
 mod leftovers;
