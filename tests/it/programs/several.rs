@@ -158,6 +158,8 @@ pub fn of_three_files_the_first_goes_back_when_the_second_cannot_be_renamed(kind
             "-e",
             "inject=rename,renameat,renameat2:error=EIO:delay_enter=500000",
         ])
+        // A strace that is killed, with a test that fails, leaves nobody behind.
+        .args(["setpriv", "--pdeathsig", "KILL"])
         .arg(inner.get_program())
         .args(inner.get_args())
         .current_dir(site.world.path(""))
