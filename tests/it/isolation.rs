@@ -19,8 +19,8 @@ const OTHERS: usize = 3;
 const ROUNDS: usize = 3;
 const SIDE_BY_SIDE: usize = 4;
 const FILE: &str = "/etc/stuck/file.txt";
-/// Hangs as long as anybody looks, once there is a file that says so.
-const HANG: &str = "if test -e hang; then echo in >> stuck; sleep 600; echo over >> over; fi";
+/// Hangs as long as there is a file that says so: as long as the test.
+const HANG: &str = "if test -e hang; then echo in >> stuck; while test -e hang; do sleep 1; done; echo over >> over; fi";
 /// Two loops over more than anybody's fuel.
 const BURN: &str = "{% if config.burn %}{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}{% endif %}{{ config }}";
 

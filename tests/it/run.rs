@@ -414,7 +414,9 @@ fn what_stop_timeout_cuts_short_is_left_to_the_next_start() {
 fn stops_in_a_slow_check_are_no_interruptions_and_stops_in_a_notification_are() {
     // The check hangs, or the command does, as long as a file says so.
     let slow = |name: &str| {
-        format!("{{shell: \"echo {name} >> asked; test -e quick || exec sleep 600\"}}")
+        format!(
+            "{{shell: \"echo {name} >> asked; while test -e asked && ! test -e quick; do sleep 1; done\"}}"
+        )
     };
     for (check, command, condemned) in [
         (slow("check"), "[\"true\"]".to_owned(), false),
