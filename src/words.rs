@@ -1,6 +1,12 @@
-//! What others have written (programs, services, errors) as text that is safe on a screen and in a log.
+//! Words for screens and logs: counts; and what others have written (programs, services, errors), made safe for them.
 
 use std::error::Error;
+
+/// `1 error`, `2 errors`.
+pub fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
 
 /// The text with control characters escaped, and what steers the direction of writing; those in `kept` stay.
 pub fn escape(text: &str, kept: &[char]) -> String {

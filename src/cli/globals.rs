@@ -9,6 +9,7 @@ use super::Exit;
 use super::screen::err;
 use crate::settings::{self, Circumstances, Problems, Settings};
 use crate::telemetry::{Format, Level};
+use crate::words::count;
 
 /// They stand after a command's own in its help.
 const HEADING: &str = "Options of every command";
@@ -146,12 +147,6 @@ pub fn report(problems: &Problems) -> Exit {
     } else {
         Exit::Settings
     }
-}
-
-/// `1 error`, `2 errors`.
-pub fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }
 
 fn default_state(root: Option<&Path>, is_root: bool, environment: Environment<'_>) -> PathBuf {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::globals::{count, process_environment};
+use super::globals::process_environment;
 use super::screen::err;
 use super::start::{directories, refused, silent, with_settings};
 use super::{Exit, Globals};
 use crate::clock::Clock;
-use crate::daemon::control::fits;
+use crate::daemon::control::{fits, prepare};
 use crate::daemon::{Daemon, Reread, RunEnd, Systemd, control_socket, supervise};
 use crate::settings::{self, Profile, Settings};
+use crate::words::count;
 
 /// Keeps the targets right until told to end (SIGTERM, SIGINT); SIGHUP reloads the settings
 #[derive(clap::Args, Debug)]
@@ -28,6 +29,9 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
     let socket = control_socket(&directories.runtime);
     if let Err(error) = fits(&socket) {
         return silent(&error);
+    }
+    if let Err(error) = prepare(&socket) {
+        return deaf(&socket, &error);
     }
     let manager = process_environment("NOTIFY_SOCKET");
     let systemd = Systemd::new(manager, sd_notify::watchdog_enabled());
@@ -57,14 +61,16 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
         }
         Ok(RunEnd::NotReady) => Exit::Unreachable,
         Ok(RunEnd::Broken) => Exit::Failed,
-        Err(error) => {
-            err!(
-                "error: cannot listen on the control socket `{}`: {error}; give another --runtime-directory",
-                socket.display()
-            );
-            Exit::Failed
-        }
+        Err(error) => deaf(&socket, &error),
     }
+}
+
+fn deaf(socket: &Path, error: &std::io::Error) -> Exit {
+    err!(
+        "error: cannot listen on the control socket `{}`: {error}; give another --runtime-directory",
+        socket.display()
+    );
+    Exit::Failed
 }
 
 /// The settings as they are now, for a reload.

@@ -158,7 +158,7 @@ pub fn silent(error: &ControlError) -> Exit {
             );
             Exit::Failed
         }
-        ControlError::NotPermitted { source, .. } => {
+        ControlError::Unusable { source, .. } => {
             let next = match source.kind() {
                 ErrorKind::PermissionDenied => {
                     "it belongs to the daemon's user: ask as that user or as root"

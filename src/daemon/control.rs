@@ -16,6 +16,7 @@ use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -85,12 +86,7 @@ impl Server {
     /// Makes the directory (0700) where it is missing, and the socket (0600). A socket that an earlier process left is
     /// replaced: the state directory's lock says that it is gone.
     pub fn start(path: &Path, requests: mpsc::Sender<Request>) -> std::io::Result<Server> {
-        if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-            if let Some(above) = directory.parent() {
-                std::fs::create_dir_all(above)?;
-            }
-            std::fs::DirBuilder::new().mode(0o700).create(directory)?;
-        }
+        make_directory(path)?;
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             let reason = "another daemon, of another state directory, listens there";
             return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, reason));
@@ -154,6 +150,24 @@ pub fn fits(path: &Path) -> Result<(), ControlError> {
         Ok(_) => Ok(()),
         Err(_) => Err(ControlError::TooLong(path.to_owned())),
     }
+}
+
+/// Makes the socket's directory where it is missing, and looks whether a socket can be made in it: what can be known to go
+/// wrong is known before anything is begun.
+pub fn prepare(path: &Path) -> std::io::Result<()> {
+    make_directory(path)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    Ok(access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    let Some(directory) = path.parent().filter(|directory| !directory.exists()) else {
+        return Ok(());
+    };
+    if let Some(above) = directory.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(directory)
 }
 
 /// The user at the other end, as the kernel knows it (SO_PEERCRED).
@@ -314,7 +328,7 @@ pub enum ControlError {
     #[error("the control socket `{}` has a path that is too long", .0.display())]
     TooLong(PathBuf),
     #[error("cannot use the control socket `{}`", path.display())]
-    NotPermitted {
+    Unusable {
         path: PathBuf,
         #[source]
         source: std::io::Error,
@@ -343,7 +357,7 @@ impl Client {
                     ControlError::NoDaemon(socket.to_owned())
                 }
                 ErrorKind::InvalidInput => ControlError::TooLong(socket.to_owned()),
-                _ => ControlError::NotPermitted {
+                _ => ControlError::Unusable {
                     path: socket.to_owned(),
                     source: error,
                 },

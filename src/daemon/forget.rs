@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{Change, Ledger, LedgerError, State};
 use crate::protocol::Identity;
 use crate::settings::TargetPath;
-use crate::transaction::one_line;
+use crate::words::with_causes;
 
 use super::Daemon;
 
@@ -45,7 +45,7 @@ impl Daemon {
         async move {
             let forgotten = forget(&ledger, &declared, &name).await;
             forgotten.unwrap_or_else(|error| Forgotten::Not {
-                problem: one_line(&error),
+                problem: with_causes(&error),
             })
         }
     }

@@ -109,7 +109,7 @@ impl Daemon {
             );
         }
         let services = services(&settings);
-        let server = serve(&settings.source, &clock).await.map_err(no_server)?;
+        let server = serve(&settings.source, &clock).await?;
         let source = connect(&settings, server.as_ref()).await?;
         let mut daemon = Daemon {
             started_at: clock.now().wall,
@@ -296,10 +296,6 @@ fn services(settings: &Settings) -> Services {
             variables: Vec::new(),
         },
     )
-}
-
-fn no_server(error: ServerError) -> StartError {
-    StartError::Server(Box::new(error))
 }
 
 async fn connect(settings: &Settings, server: Option<&Server>) -> Result<Source, StartError> {

@@ -12,7 +12,7 @@ use crate::settings::{Settings, TargetPath};
 use crate::transaction::Component;
 
 use super::differences::Differences;
-use super::{Daemon, Queue, StartError, connect, distinct, drain, no_server, serve, services};
+use super::{Daemon, Queue, StartError, connect, distinct, drain, serve, services};
 
 /// While the ledger cannot be read, the queues that are to be replaced cannot be started again.
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
@@ -36,9 +36,7 @@ impl Daemon {
         let moves = settings.source != self.settings.source || settings.root != self.settings.root;
         let (server, source) = match settings.source != self.settings.source {
             true => {
-                let server = serve(&settings.source, &self.clock)
-                    .await
-                    .map_err(no_server)?;
+                let server = serve(&settings.source, &self.clock).await?;
                 let source = connect(&settings, server.as_ref()).await?;
                 (Some(server), source)
             }

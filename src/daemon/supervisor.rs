@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::settings::Settings;
+use crate::words::{count, with_causes};
 
 use super::control::{self, Request};
 use super::forget::Forgotten;
@@ -348,15 +349,7 @@ pub fn problems_of(error: &StartError) -> String {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             lines.join("\n")
         }
-        other => {
-            let mut text = other.to_string();
-            let mut cause = std::error::Error::source(other);
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            text
-        }
+        other => with_causes(other),
     }
 }
 
@@ -372,10 +365,10 @@ fn line(status: &Status) -> String {
         .iter()
         .filter_map(|(name, profile)| Some(format!("{name}: {}", profile.reason.as_deref()?)));
     let counts = format!(
-        "{state}: {} profiles, {} targets, {} services",
-        status.profiles.len(),
-        status.targets.len(),
-        status.services.len()
+        "{state}: {}, {}, {}",
+        count(status.profiles.len(), "profile"),
+        count(status.targets.len(), "target"),
+        count(status.services.len(), "service")
     );
     let line = match troubles.next() {
         Some(first) => format!("{counts}; {first}"),

@@ -36,5 +36,5 @@ pub use drift::Drift;
 pub use machine::{LeftOut, Machine};
 pub use orders::{Holdable, Order};
 pub use plan::{FileChange, Plan, Scope};
-pub use planning::{Bodies, Planner, one_line};
+pub use planning::{Bodies, Planner};
 pub use task::Hands;

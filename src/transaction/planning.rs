@@ -299,15 +299,3 @@ pub(super) fn profiles_in(component: &Component, scope: &Scope) -> BTreeSet<Iden
 fn quarantine_reason(entry: &Quarantine) -> String {
     format!("failed here before ({}): {}", entry.since, entry.reason)
 }
-
-/// An error and its causes in one line.
-pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -15,10 +15,11 @@ use crate::ledger::{Change, FoundFile, Installed, Ledger, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::service::{Running, Services, Verdict};
 use crate::settings::{Notify, Service, ServiceName, TargetPath};
+use crate::words::with_causes;
 
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
 use super::pauses::PAUSES;
-use super::planning::{Bodies, Pins, Planner, TurnedDown, one_line};
+use super::planning::{Bodies, Pins, Planner, TurnedDown};
 use super::{Component, FileChange, Scope};
 
 /// Blocking threads that stage files of one transaction side by side.
@@ -62,7 +63,9 @@ impl Hands {
             Action::Baseline(services) => Some(self.baseline(services).await),
             Action::Commit(changes) => {
                 let result = self.ledger.commit(changes).await;
-                Some(Event::Committed(result.map_err(|error| one_line(&error))))
+                Some(Event::Committed(
+                    result.map_err(|error| with_causes(&error)),
+                ))
             }
             Action::Swap { undo, placements } => Some(self.swap(undo, placements).await),
             Action::Ask {
@@ -133,7 +136,7 @@ impl Hands {
                 .ledger
                 .body(digest)
                 .await
-                .map_err(|error| one_line(&error))?
+                .map_err(|error| with_causes(&error))?
             {
                 bodies.insert(digest, body);
             }
@@ -145,7 +148,11 @@ impl Hands {
         let repaired = spawn_blocking(move || {
             let repair = |(target, installed): (TargetPath, Installed)| {
                 let result = self.installer.repair_metadata(&target, &installed.metadata);
-                (target, installed, result.map_err(|error| one_line(&error)))
+                (
+                    target,
+                    installed,
+                    result.map_err(|error| with_causes(&error)),
+                )
             };
             repairs.into_iter().map(repair).collect()
         });
@@ -165,7 +172,7 @@ impl Hands {
                     let (target, site) = (&change.target, &change.site);
                     let staged = installer.stage_at(target, site, &change.bytes, &change.metadata);
                     let named = staged.map(|staged| Names { staged, kept });
-                    named.map_err(|error| one_line(&error))
+                    named.map_err(|error| with_causes(&error))
                 };
                 part.into_iter().map(stage).collect::<Vec<_>>()
             }));
@@ -265,14 +272,14 @@ impl Hands {
         }
         let swapped = spawn_blocking(move || {
             for result in self.installer.put_back(&undo) {
-                result.map_err(|error| one_line(&error))?;
+                result.map_err(|error| with_causes(&error))?;
             }
             self.installer
                 .keep(&placements)
-                .map_err(|error| one_line(&error))?;
+                .map_err(|error| with_causes(&error))?;
             self.installer
                 .swap(&placements)
-                .map_err(|error| one_line(&error))
+                .map_err(|error| with_causes(&error))
         });
         event(swapped.await, Event::Swapped)
     }
@@ -281,7 +288,7 @@ impl Hands {
         self.keep_foreign(&placements).await;
         let put_back = spawn_blocking(move || {
             let results = self.installer.put_back(&placements).into_iter();
-            let result = |result: Result<WentBack, _>| result.map_err(|error| one_line(&error));
+            let result = |result: Result<WentBack, _>| result.map_err(|error| with_causes(&error));
             results.map(result).collect()
         });
         event(put_back.await, Event::PutBack)
@@ -297,7 +304,7 @@ impl Hands {
         let found = match found {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
-                tracing::warn!(reason = %one_line(&error), "a foreign file could not be kept in history");
+                tracing::warn!(reason = %with_causes(&error), "a foreign file could not be kept in history");
                 return;
             }
             Err(error) => {
@@ -320,7 +327,7 @@ impl Hands {
         if !changes.is_empty()
             && let Err(error) = self.ledger.commit(changes).await
         {
-            tracing::warn!(reason = %one_line(&error), "a foreign file could not be kept in history");
+            tracing::warn!(reason = %with_causes(&error), "a foreign file could not be kept in history");
         }
     }
 

@@ -317,14 +317,14 @@ fn the_service_manager_hears_ready_status_reloading_watchdog_and_stopping() {
     let daemon = manager.run(&world);
     manager.wait_for("READY=1");
     world.wait_for_target(LIMITS, r#"{"limit": 1}"#);
-    manager.wait_for("STATUS=healthy: 1 profiles, 1 targets, 1 services");
+    manager.wait_for("STATUS=healthy: 1 profile, 1 target, 1 service");
     manager.wait_for("WATCHDOG=1");
     manager.wait_for("WATCHDOG=1");
     daemon.signal(nix::sys::signal::Signal::SIGHUP);
     manager.wait_for("RELOADING=1");
     manager.wait_for("READY=1");
     world.deploy("shop/prod/limits.json", "{");
-    manager.wait_for("STATUS=degraded: 1 profiles, 1 targets, 1 services; limits: ");
+    manager.wait_for("STATUS=degraded: 1 profile, 1 target, 1 service; limits: ");
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     manager.wait_for("STOPPING=1");
     assert_eq!(daemon.stop(), Some(0));

@@ -374,3 +374,23 @@ fn a_socket_whose_path_is_too_long_is_said_before_anything_is_begun() {
     assert_eq!(server.count(PROFILE, "start"), 0);
     assert!(!state(&world).exists() && !Path::new(&deep).exists());
 }
+
+#[test]
+fn a_runtime_directory_that_cannot_be_used_is_said_before_anything_is_begun() {
+    let (world, server) = world("test -e {staged}");
+    let file = world.write("file", "");
+    let output = world
+        .command(&["run", "--runtime-directory"])
+        .arg(file.join("run"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("cannot listen on the control socket")
+            && said.contains("give another --runtime-directory"),
+        "{said}"
+    );
+    assert_eq!(server.count(PROFILE, "start"), 0);
+    assert!(!state(&world).exists());
+}

@@ -4,12 +4,13 @@ mod host;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::globals::{count, process_environment, report};
+use crate::cli::globals::{process_environment, report};
 use crate::cli::screen::{err, out};
 use crate::cli::start::runtime;
 use crate::cli::{Exit, Globals};
 use crate::content::{Content, LoadError};
 use crate::settings::{self, Problem, Problems, Settings};
+use crate::words::count;
 
 /// Reads the settings and the files that they name, and says what is wrong with them
 #[derive(clap::Args, Debug)]

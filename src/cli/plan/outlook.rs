@@ -11,7 +11,6 @@ use super::files::trees;
 use super::left::{held, left_alone};
 use super::newest::Newest;
 use super::wording::{differences, full, how, named};
-use crate::cli::globals::count;
 use crate::cli::screen::{err, out};
 use crate::clock::second_of;
 use crate::content::Content;
@@ -20,6 +19,7 @@ use crate::ledger::{Direction, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{ServiceName, TargetPath};
 use crate::transaction::{Component, FileChange, Plan, Planner, Scope};
+use crate::words::count;
 use crate::words::with_causes;
 
 /// What would happen, over all components.

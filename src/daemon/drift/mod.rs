@@ -21,8 +21,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::install::{Found, Installer};
 use crate::ledger::Installed;
 use crate::settings::TargetPath;
-use crate::transaction::{Outcome, one_line};
+use crate::transaction::Outcome;
 use crate::watch::{Change, Changes, Watcher};
+use crate::words::with_causes;
 
 use fight::Fights;
 use stamp::Stamp;
@@ -124,7 +125,7 @@ impl DriftWatch {
             false => match Watcher::new() {
                 Ok((watcher, changes)) => (Some(watcher), Some(changes)),
                 Err(error) => {
-                    let reason = one_line(&error);
+                    let reason = with_causes(&error);
                     tracing::warn!(reason, "files of targets are compared now and then only");
                     (None, None)
                 }
@@ -390,7 +391,7 @@ impl Look {
         let stamp = Stamp::of(&installer.place(&path), path.is_directory());
         let seen = match installer.look(&path) {
             Ok(found) => Seen::Found(found),
-            Err(error) => Seen::Failed(one_line(&error)),
+            Err(error) => Seen::Failed(with_causes(&error)),
         };
         let lies = installer.lies_now(&path);
         Look {

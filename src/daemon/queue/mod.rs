@@ -21,7 +21,8 @@ use crate::poll::Poller;
 use crate::protocol::Identity;
 use crate::settings::{OnDrift, ProfileName};
 use crate::source::{FaultKind, Source};
-use crate::transaction::{Action, Event, Hands, Machine, Order, Outcome, Scope, one_line};
+use crate::transaction::{Action, Event, Hands, Machine, Order, Outcome, Scope};
+use crate::words::with_causes;
 
 pub use orders::Obeyed;
 use orders::Ordered;
@@ -356,7 +357,7 @@ impl Queue {
             return;
         };
         if let Err(error) = self.hands.ledger.commit(vec![change]).await {
-            tracing::warn!(reason = %one_line(&error), "the interrupted attempt counts");
+            tracing::warn!(reason = %with_causes(&error), "the interrupted attempt counts");
         }
     }
 

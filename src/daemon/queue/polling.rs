@@ -11,7 +11,8 @@ use crate::poll::{Polled, Poller, next_tick};
 use crate::protocol::Identity;
 use crate::settings::Profile;
 use crate::source::FaultKind;
-use crate::transaction::{Hands, Machine, Scope, one_line};
+use crate::transaction::{Hands, Machine, Scope};
+use crate::words::with_causes;
 
 use super::waiting::is_passing;
 use super::{Queue, Shared, report};
@@ -87,7 +88,7 @@ impl Queue {
                 false => ledger
                     .commit(changes.clone())
                     .await
-                    .map_err(|error| one_line(&error)),
+                    .map_err(|error| with_causes(&error)),
             };
             Answer {
                 identity,

@@ -19,9 +19,10 @@ use crate::settings::{
     Render, Service, ServiceName, SetFile, Settings, Signal, SignalTarget, SourceSettings, Target,
     TargetPath, Validate,
 };
+use crate::words::with_causes;
 
 use super::super::action::{Answer, Baseline, Names};
-use super::super::planning::{Bodies, Planner, one_line};
+use super::super::planning::{Bodies, Planner};
 use super::super::{Action, Component, Event, Machine, Outcome, Scope, Step};
 
 /// No journey of a test takes more actions than this before it waits for time.
@@ -516,7 +517,7 @@ impl World {
                             false => self
                                 .installer
                                 .repair_metadata(&path, &installed.metadata)
-                                .map_err(|error| one_line(&error)),
+                                .map_err(|error| with_causes(&error)),
                         };
                         (path, installed, result)
                     })
@@ -538,7 +539,7 @@ impl World {
                                 &change.metadata,
                             )
                             .map(|staged| Names { staged, kept })
-                            .map_err(|error| one_line(&error))
+                            .map_err(|error| with_causes(&error))
                     })
                     .collect(),
             )),
@@ -617,7 +618,7 @@ impl World {
                     return Some(Event::PutBack(failed.collect()));
                 }
                 let results = self.installer.put_back(&placements).into_iter();
-                let results = results.map(|result| result.map_err(|error| one_line(&error)));
+                let results = results.map(|result| result.map_err(|error| with_causes(&error)));
                 Some(Event::PutBack(results.collect()))
             }
             Action::Release(placements) => {
@@ -655,21 +656,21 @@ impl World {
             );
         }
         for result in self.installer.put_back(undo) {
-            result.map_err(|error| one_line(&error))?;
+            result.map_err(|error| with_causes(&error))?;
         }
         self.installer
             .keep(&placements)
-            .map_err(|error| one_line(&error))?;
+            .map_err(|error| with_causes(&error))?;
         if let Some(count) = self.swap_breaks.pop_front() {
             let some = &placements[..count.min(placements.len())];
             self.installer
                 .swap(some)
-                .map_err(|error| one_line(&error))?;
+                .map_err(|error| with_causes(&error))?;
             return Err("read-only".to_owned());
         }
         self.installer
             .swap(&placements)
-            .map_err(|error| one_line(&error))?;
+            .map_err(|error| with_causes(&error))?;
         self.swapped = placements;
         Ok(())
     }
