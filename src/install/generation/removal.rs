@@ -40,15 +40,6 @@ pub(in crate::install) fn remove_unfinished(own: &Own, name: &str) {
     say(remove_tree(own.fd(), OsStr::new(name), &own.path_of(name)));
 }
 
-/// Drops a staged link with the generation that it leads to and the one that was staged, unless other links lead there. A directory
-/// that was exchanged for the link is the operator's, and stays.
-pub(in crate::install) fn discard(directory: &Directory, own: &Own, name: &str, staged: &str) {
-    discard_link(directory, own, name, staged);
-    if let Some(number) = number_of(staged) {
-        drop_generation(directory, own, name, number);
-    }
-}
-
 /// Removes a generation to which no link leads.
 pub(super) fn drop_generation(directory: &Directory, own: &Own, name: &str, number: u64) {
     let done = || -> Result<(), InstallError> {
@@ -77,7 +68,11 @@ pub(in crate::install) fn release(
             own.drop_name(kept);
             before.and_then(|text| number_in(name, text.to_str().ok()?)?.checked_add(1))
         }
-        Kept::Exchange(kept) => number_of(kept),
+        // Once it has become a generation there is nothing in between any more.
+        Kept::Exchange(kept) => match file::stat(own.fd(), kept, &own.path_of(kept)) {
+            Ok(Some(_)) => number_of(kept),
+            Ok(None) | Err(_) => None,
+        },
     };
     // What interrupted attempts have made: nobody wants to have it kept as a previous generation.
     if let (Some(first), Some(after)) = (first, number_of(&placement.staged)) {
@@ -94,7 +89,7 @@ pub(in crate::install) fn release(
             "the directory that was taken over stays"
         );
     }
-    discard_link(directory, own, name, &placement.staged);
+    discard(directory, own, name, &placement.staged);
     // A newer one may be live by now, and this one a previous generation that stays.
     if matches!(Present::at(directory, name), Ok(there) if there.number(name).is_none())
         && let Some(number) = number_of(&placement.staged)
@@ -108,9 +103,12 @@ pub(in crate::install) fn release(
 pub(in crate::install) fn forget(directory: &Directory, own: &Own, placement: &Placement) {
     let (_, name) = split(placement.lies());
     if let Kept::Exchange(kept) = &placement.kept {
-        discard_link(directory, own, name, kept);
+        discard(directory, own, name, kept);
     }
     discard(directory, own, name, &placement.staged);
+    if let Some(number) = number_of(&placement.staged) {
+        drop_generation(directory, own, name, number);
+    }
 }
 
 /// What was staged and is in no transaction any more: a link is dropped with its generation, which was never live; a directory that was
@@ -141,8 +139,9 @@ pub(in crate::install) fn sweep_staged(
     say(done());
 }
 
-/// Drops a link in `.appconfigd/`, if it is one, and the generation that it led to.
-fn discard_link(directory: &Directory, own: &Own, name: &str, link: &str) {
+/// Drops a staged link and the generation that it led to, unless other links lead there. A directory that was exchanged for the link is
+/// the operator's, and stays. May be called again at any time: numbers of generations that are gone may be others' by then.
+pub(in crate::install) fn discard(directory: &Directory, own: &Own, name: &str, link: &str) {
     let Ok(text) = rustix::fs::readlinkat(own.fd(), link, Vec::new()) else {
         return;
     };
@@ -159,7 +158,7 @@ fn retire(directory: &Directory, own: &Own, name: &str, kept: &str) -> Result<()
         return Ok(());
     };
     if Kind::of(stat.st_mode) != Kind::Directory {
-        discard_link(directory, own, name, kept);
+        discard(directory, own, name, kept);
         own.drop_name(kept);
         return Ok(());
     }

@@ -56,6 +56,8 @@ fn come_and_go() {
     installer.keep(&placements).unwrap();
     installer.swap(&placements).unwrap();
     if std::env::var_os(GOOD).is_none() {
+        // From here on there is one way of recovery only.
+        fs::write(directory.join("turned"), "").unwrap();
         for went in installer.put_back(&placements) {
             went.unwrap();
         }
@@ -168,8 +170,9 @@ fn run(before: Before, call: &str, when: usize, good: bool, forward: bool) -> bo
     let intent = fs::read(place.path("intent")).ok();
     let intent = intent.map(|intent| serde_json::from_slice::<[Placement; 1]>(&intent).unwrap());
     let mut expected = stands;
+    let turned = fs::remove_file(place.path("turned")).is_ok();
     if let Some(placements) = intent {
-        if forward {
+        if forward && !turned {
             // As recovery does: what is kept stays, the new generation is staged again.
             let (archive, metadata) = archive(&installer, &target, "new");
             let again = [Placement {
