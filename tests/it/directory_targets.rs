@@ -240,6 +240,11 @@ fn a_real_directory_is_taken_over_only_where_that_is_declared() {
     // One that goes back is the directory again, not a copy of it.
     let inode = fs::metadata(world.target(TARGET)).unwrap().ino();
     declare(&world, &server, "    adopt: true\n", &service());
+    let planned = world.output(&["plan"]);
+    assert_eq!(code(&planned), 2, "{}", text(&planned));
+    let shown = text(&planned);
+    assert!(shown.contains("-by hand"), "{shown}");
+    assert!(shown.contains("would be taken over"), "{shown}");
     let back = once(&world, &server);
     assert_eq!(code(&back), 1, "{}", text(&back));
     assert_eq!(

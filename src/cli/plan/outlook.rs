@@ -379,7 +379,9 @@ impl View<'_> {
         if let Some(has) = metadata.filter(|has| *has != change.metadata) {
             line(&differences(has, change.metadata));
         }
-        if change.foreign.is_some() {
+        if change.exchanged {
+            line("the directory there would be taken over, and kept as the previous generation");
+        } else if change.foreign.is_some() {
             line("what lies there is not what appconfigd installed: it would be kept in history");
         }
         if let Some(reason) = self.cannot_write_beside(path) {
