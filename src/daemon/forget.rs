@@ -60,7 +60,9 @@ struct Names {
 
 async fn forget(ledger: &Ledger, declared: &Names, name: &str) -> Result<Forgotten, LedgerError> {
     let state = ledger.load().await?;
-    let path = TargetPath::new(name);
+    let is_known =
+        |path: &TargetPath| declared.targets.contains(path) || knows_target(&state, path);
+    let path = TargetPath::meant(name, is_known);
     let is_target = path
         .as_ref()
         .is_some_and(|path| declared.targets.contains(path));
@@ -69,7 +71,7 @@ async fn forget(ledger: &Ledger, declared: &Names, name: &str) -> Result<Forgott
         return Ok(Forgotten::Not { problem });
     }
     let (change, what) = match path {
-        Some(path) if knows_target(&state, &path) => {
+        Some(path) => {
             let what = format!("target {path}");
             (Change::TargetForgotten { target: path }, what)
         }

@@ -431,6 +431,12 @@ fn drift_that_is_to_be_reported_stays_and_a_held_directory_is_not_touched() {
     });
     let history = text(&world.output(&["history", TARGET]));
     assert!(history.contains("somebody else changed"), "{history}");
+    let kept = world.output(&["forget", "/etc/app/conf.d"]);
+    assert!(
+        text(&kept).contains("is in the settings"),
+        "{}",
+        text(&kept)
+    );
     assert_eq!(daemon.stop(), Some(0));
 }
 
