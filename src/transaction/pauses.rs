@@ -37,7 +37,7 @@ impl Machine {
         self.phase = Phase::Idle;
         self.dirty.add(scope.unwrap_or(Scope::All));
         self.failures = self.failures.saturating_add(1);
-        let pause = PAUSES.pause(self.failures, random.f64());
+        let pause = PAUSES.growing_pause(self.failures, random.f64());
         let due = now.steady + pause;
         self.rest = Some(Rest {
             reason: reason.clone(),
@@ -64,7 +64,7 @@ impl Machine {
         let failures = before.map(|retry| retry.failures).max().unwrap_or(0);
         let failures = failures.saturating_add(1);
         // One pause for all: a target that came free before the others would only lose its reason and its count.
-        let pause = PAUSES.pause(failures, random.f64());
+        let pause = PAUSES.growing_pause(failures, random.f64());
         let mut said = Vec::new();
         for target in targets {
             let reason = reason.to_owned();
@@ -92,7 +92,7 @@ impl Machine {
         now: Now,
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
-        let pause = PAUSES.pause(failures, random.f64());
+        let pause = PAUSES.growing_pause(failures, random.f64());
         self.phase = Phase::Blocked {
             until: now.steady + pause,
             reason: reason.clone(),
@@ -113,7 +113,7 @@ impl Machine {
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
         self.failures = self.failures.saturating_add(1);
-        let retry_in = PAUSES.pause(self.failures, random.f64());
+        let retry_in = PAUSES.growing_pause(self.failures, random.f64());
         self.phase = Phase::Blocked {
             until: now.steady + retry_in,
             reason: reason.clone(),

@@ -209,7 +209,7 @@ impl Hands {
         let installer = self.installer.clone();
         tokio::spawn(async move {
             for failures in 1.. {
-                sleep(PAUSES.pause(failures, fastrand::f64())).await;
+                sleep(PAUSES.growing_pause(failures, fastrand::f64())).await;
                 let installer = installer.clone();
                 let tidied = spawn_blocking(move || installer.tidy());
                 if tidied.await.unwrap_or(true) {

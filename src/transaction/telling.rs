@@ -281,7 +281,7 @@ impl Machine {
                     .services
                     .get(name)
                     .map_or(1, |retry| retry.failures.saturating_add(1));
-                let pause = PAUSES.pause(failures, random.f64());
+                let pause = PAUSES.growing_pause(failures, random.f64());
                 let due = now.steady + pause;
                 let reason = record.last_result.clone();
                 self.services.insert(
