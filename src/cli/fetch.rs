@@ -273,9 +273,9 @@ fn replace(files: &[(&TargetPath, &[u8])]) -> Result<(), Ended> {
             }
         }
     }
-    if let Err(error) = installer.swap(&placements) {
+    if let Err(failed) = installer.swap(&placements) {
         discard(&installer, &placements);
-        return Err(Ended::cannot_write(&error));
+        return Err(Ended::cannot_write(&failed.error));
     }
     installer.release(&placements);
     Ok(())

@@ -8,9 +8,9 @@ use rustix::io::Errno;
 
 use super::attributes::{self, Along};
 use super::directory::{Directory, Own, split};
-use super::error::{InstallError, Kind};
+use super::error::{InstallError, Kind, NotSwapped};
 use super::file::{self, Regular};
-use super::group::by_directory;
+use super::group::{Group, by_directory};
 use super::staging::{create, random_name};
 use super::{Kept, Placement, TargetKind, generation, in_place};
 
@@ -22,38 +22,42 @@ const HELD: usize = 64;
 const GONE: &str = "appconfigd: the target was gone";
 
 /// Step (b).
-pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), InstallError> {
+pub(super) fn keep(root: Option<&Path>, placements: &[Placement]) -> Result<(), NotSwapped> {
     for group in by_directory(placements) {
-        let kept: Vec<(&str, &str, TargetKind)> = group
-            .members
-            .iter()
-            .filter_map(|(_, placement)| match &placement.kept {
-                // A directory that is exchanged for a link keeps itself.
-                Kept::Absent | Kept::Exchange(_) => None,
-                Kept::Name(kept) => {
-                    let (_, name) = split(placement.lies());
-                    Some((name, kept.as_str(), placement.site.kind))
-                }
-            })
-            .collect();
-        if kept.is_empty() {
-            continue;
-        }
-        let directory = Directory::open(root, group.spot)?;
-        let (own, ()) = directory.in_own(|own| {
-            for (name, kept, kind) in &kept {
-                if keep_one(&directory, own, name, kept, *kind)?.is_none() {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })?;
-        // Before any rename: a kept name that is missing after a crash proves that its target was not renamed. `.appconfigd/` is new
-        // most of the time, since it goes when it is empty, so its own name is synced always.
-        own.sync()?;
-        directory.sync()?;
+        keep_group(root, &group).map_err(|error| group.failed(error))?;
     }
     Ok(())
+}
+
+fn keep_group(root: Option<&Path>, group: &Group<'_>) -> Result<(), InstallError> {
+    let kept: Vec<(&str, &str, TargetKind)> = group
+        .members
+        .iter()
+        .filter_map(|(_, placement)| match &placement.kept {
+            // A directory that is exchanged for a link keeps itself.
+            Kept::Absent | Kept::Exchange(_) => None,
+            Kept::Name(kept) => {
+                let (_, name) = split(placement.lies());
+                Some((name, kept.as_str(), placement.site.kind))
+            }
+        })
+        .collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let directory = Directory::open(root, group.spot)?;
+    let (own, ()) = directory.in_own(|own| {
+        for (name, kept, kind) in &kept {
+            if keep_one(&directory, own, name, kept, *kind)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })?;
+    // Before any rename: a kept name that is missing after a crash proves that its target was not renamed. `.appconfigd/` is new
+    // most of the time, since it goes when it is empty, so its own name is synced always.
+    own.sync()?;
+    directory.sync()
 }
 
 /// `None` if `.appconfigd/` was removed from under us.
@@ -166,25 +170,34 @@ pub(super) fn stands_for_gone(own: &Own, kept: &str) -> bool {
 }
 
 /// Step (c).
-pub(super) fn swap(root: Option<&Path>, placements: &[Placement]) -> Result<(), InstallError> {
+pub(super) fn swap(root: Option<&Path>, placements: &[Placement]) -> Result<(), NotSwapped> {
     let groups = by_directory(placements);
     let mut held = Vec::new();
     // First every rename, then every fsync: the files change together as nearly as they can.
     for group in &groups {
-        let directory = Directory::open(root, group.spot)?;
-        let own = directory.own()?;
+        let open = || {
+            let directory = Directory::open(root, group.spot)?;
+            let own = directory.own()?;
+            Ok((directory, own))
+        };
+        let (directory, own) = open().map_err(|error| group.failed(error))?;
         for (_, placement) in &group.members {
-            swap_one(&directory, own.as_ref(), placement)?;
+            swap_one(&directory, own.as_ref(), placement).map_err(|error| NotSwapped {
+                targets: vec![placement.target.clone()],
+                error,
+            })?;
         }
         if held.len() < HELD {
             held.push(directory);
         }
     }
-    for directory in &held {
-        directory.sync()?;
+    for (directory, group) in held.iter().zip(&groups) {
+        directory.sync().map_err(|error| group.failed(error))?;
     }
     for group in groups.iter().skip(held.len()) {
-        Directory::open(root, group.spot)?.sync()?;
+        let directory = Directory::open(root, group.spot);
+        let synced = directory.and_then(|directory| directory.sync());
+        synced.map_err(|error| group.failed(error))?;
     }
     Ok(())
 }

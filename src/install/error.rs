@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::settings::TargetPath;
+
 /// Every variant names the path. The cause is in `source()` only; [`InstallError::errno`] gives its number.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InstallError {
@@ -272,4 +274,11 @@ fn advice(source: &io::Error) -> &'static str {
         Some(Errno::MFILE | Errno::NFILE) => "; raise the limit of open files (`LimitNOFILE=`)",
         _ => "",
     }
+}
+
+/// A swap that stopped, and at which targets: others of the transaction may do well without them.
+#[derive(Clone, Debug)]
+pub struct NotSwapped {
+    pub targets: Vec<TargetPath>,
+    pub error: InstallError,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Placement;
 use super::directory::split;
+use super::error::{InstallError, NotSwapped};
 use super::site::Spot;
 
 /// The placements of one directory.
@@ -12,6 +13,15 @@ pub(super) struct Group<'a> {
     pub spot: Spot<'a>,
     /// In order, each with its place in the whole list.
     pub members: Vec<(usize, &'a Placement)>,
+}
+
+impl Group<'_> {
+    /// What befell the directory befell all of them.
+    pub fn failed(&self, error: InstallError) -> NotSwapped {
+        let members = self.members.iter();
+        let targets = members.map(|(_, one)| one.target.clone()).collect();
+        NotSwapped { targets, error }
+    }
 }
 
 /// Every placement is in exactly one group.

@@ -25,7 +25,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use error::{InstallError, Kind};
+pub use error::{InstallError, Kind, NotSwapped};
 pub use site::{Site, TargetKind};
 pub use tree::Tree;
 
@@ -379,13 +379,13 @@ impl Installer {
 
     /// Step (b): links every present target to its kept name (one that is written in place: keeps a copy) and syncs. Kept names that exist already stay as they are. A target that
     /// has gone in the meantime leaves a mark under its kept name, and [`Installer::put_back`] answers [`WentBack::Gone`] for it.
-    pub fn keep(&self, placements: &[Placement]) -> Result<(), InstallError> {
+    pub fn keep(&self, placements: &[Placement]) -> Result<(), NotSwapped> {
         commit::keep(self.root(), &self.as_trusted(placements))
     }
 
     /// Step (c): renames every staged file over its target, or writes it in place, and syncs each directory once. A staged name that is gone while its
     /// target has the new digest counts as renamed. After an error some targets may be renamed: [`Installer::put_back`] knows which.
-    pub fn swap(&self, placements: &[Placement]) -> Result<(), InstallError> {
+    pub fn swap(&self, placements: &[Placement]) -> Result<(), NotSwapped> {
         commit::swap(self.root(), &self.as_trusted(placements))
     }
 

@@ -31,7 +31,8 @@ pub enum Event {
     StagedChecked(BTreeMap<TargetPath, Verdict>),
     Baselined(BTreeMap<ServiceName, Baseline>),
     Committed(Result<(), String>),
-    Swapped(Result<(), String>),
+    /// Where it failed, or was not even begun, and why.
+    Swapped(Result<(), (Vec<TargetPath>, String)>),
     Answered(Answers),
     /// One result a placement, in the order of the action.
     PutBack(Vec<Result<WentBack, String>>),

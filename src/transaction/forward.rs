@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Now;
 use crate::ledger::Intent;
 use crate::service::Verdict;
-use crate::settings::{OnFailure, ServiceName};
+use crate::settings::{OnFailure, ServiceName, TargetPath};
 
 use super::action::{About, Action, Answer, Answers, Event, Outcome, Step};
 use super::machine::Machine;
@@ -14,7 +14,7 @@ use super::phase::{Open, Phase};
 impl Machine {
     pub(super) fn swapped(
         &mut self,
-        result: Result<(), String>,
+        result: Result<(), (Vec<TargetPath>, String)>,
         now: Now,
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
@@ -22,13 +22,8 @@ impl Machine {
             Phase::Swapping(open) => open,
             other => return self.unexpected(other, "files were swapped"),
         };
-        if let Err(reason) = result {
-            let targets: Vec<_> = open
-                .intent
-                .placements
-                .iter()
-                .map(|p| p.target.clone())
-                .collect();
+        if let Err((targets, reason)) = result {
+            // All go back; who has nothing to do with these targets goes forward again without them.
             let mut actions = self.bar(targets, &reason, now, random);
             actions.extend(self.turn_back(open, reason, false, now));
             return actions;

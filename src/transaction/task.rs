@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::content::Content;
-use crate::install::{Installer, Placement, WentBack};
+use crate::install::{Installer, NotSwapped, Placement, WentBack};
 use crate::ledger::{Change, FoundFile, Installed, Ledger, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::service::{Running, Services, Verdict};
@@ -271,15 +271,14 @@ impl Hands {
             self.keep_foreign(&undo).await;
         }
         let swapped = spawn_blocking(move || {
-            for result in self.installer.put_back(&undo) {
-                result.map_err(|error| with_causes(&error))?;
+            let put_back = self.installer.put_back(&undo).into_iter().zip(&undo);
+            for (result, placement) in put_back {
+                let targets = vec![placement.target.clone()];
+                result.map_err(|error| (targets, with_causes(&error)))?;
             }
-            self.installer
-                .keep(&placements)
-                .map_err(|error| with_causes(&error))?;
-            self.installer
-                .swap(&placements)
-                .map_err(|error| with_causes(&error))
+            let failed = |failed: NotSwapped| (failed.targets, with_causes(&failed.error));
+            self.installer.keep(&placements).map_err(failed)?;
+            self.installer.swap(&placements).map_err(failed)
         });
         event(swapped.await, Event::Swapped)
     }

@@ -146,7 +146,7 @@ fn a_staged_file_that_is_gone_counts_as_renamed_only_if_the_target_is_new() {
     place.installer.swap(&placements).unwrap();
     place.installer.swap(&placements).unwrap();
     fs::write(place.path("a"), "other").unwrap();
-    let error = place.installer.swap(&placements).unwrap_err();
+    let error = place.installer.swap(&placements).unwrap_err().error;
     assert!(matches!(error, InstallError::StagedGone { .. }), "{error}");
     place.installer.release(&placements);
     fs::remove_file(place.path("a")).unwrap();
@@ -218,7 +218,7 @@ fn a_directory_that_took_the_targets_place_is_named_at_the_swap() {
     let place = Place::new();
     let placements = [place.placement("a", "new", &Wanted::default())];
     fs::create_dir(place.path("a")).unwrap();
-    let error = place.installer.swap(&placements).unwrap_err();
+    let error = place.installer.swap(&placements).unwrap_err().error;
     assert!(error.to_string().contains("a directory"), "{error}");
 }
 
@@ -250,7 +250,7 @@ fn where_links_are_refused_a_whole_copy_is_kept() {
         xattr(&kept, "user.note"),
         xattr(&place.path("a"), "user.note")
     );
-    let error = place.installer.swap(&placements).unwrap_err();
+    let error = place.installer.swap(&placements).unwrap_err().error;
     assert!(matches!(error, InstallError::Immutable { .. }), "{error}");
     assert_eq!(place.installer.foreign(&placements).unwrap(), []);
     assert_eq!(back(&place, &placements), [WentBack::Restored]);

@@ -292,7 +292,7 @@ fn a_real_directory_is_refused_by_a_message_that_names_the_way() {
     let placements = [declared.placement(&[("a", "ours")]).unwrap()];
     declared.place.write("d/a", "theirs", 0o644);
     declared.installer.keep(&placements).unwrap();
-    let error = declared.installer.swap(&placements).unwrap_err();
+    let error = declared.installer.swap(&placements).unwrap_err().error;
     assert!(error.to_string().contains("`adopt: true`"), "{error}");
     assert_eq!(declared.text("a").as_deref(), Some("theirs"));
 }

@@ -102,8 +102,8 @@ fn install(
     wanted: &Wanted,
 ) -> Result<(), InstallError> {
     let placements = [place(installer, target, bytes, wanted)?];
-    installer.keep(&placements)?;
-    installer.swap(&placements)?;
+    installer.keep(&placements).map_err(|failed| failed.error)?;
+    installer.swap(&placements).map_err(|failed| failed.error)?;
     installer.release(&placements);
     Ok(())
 }

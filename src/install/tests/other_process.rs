@@ -142,8 +142,8 @@ fn a_file_that_is_a_mount_of_its_own_is_refused_and_left_whole() {
     ]);
     for error in [
         place_error(&place, "a"),
-        place.installer.keep(&placements).unwrap_err(),
-        place.installer.swap(&absent).unwrap_err(),
+        place.installer.keep(&placements).unwrap_err().error,
+        place.installer.swap(&absent).unwrap_err().error,
     ] {
         assert!(matches!(error, InstallError::Mounted { .. }), "{error}");
         assert!(
@@ -211,7 +211,14 @@ fn a_full_disk_leaves_the_old_version_and_nothing_else() {
     // Room for the directory and the new file, but on tmpfs a second name needs an inode too: there is no way back, so no commit.
     fs::remove_file(place.path("b")).unwrap();
     let placements = [place.placement("a", "new", &Wanted::default())];
-    assert!(place.installer.keep(&placements).unwrap_err().is_full());
+    assert!(
+        place
+            .installer
+            .keep(&placements)
+            .unwrap_err()
+            .error
+            .is_full()
+    );
     assert_eq!(
         place.installer.put_back(&placements)[0].clone().unwrap(),
         WentBack::Restored

@@ -398,7 +398,7 @@ fn an_event_that_does_not_fit_changes_nothing() {
     let mut world = with_one();
     for event in [
         Event::Committed(Ok(())),
-        Event::Swapped(Err("?".to_owned())),
+        Event::Swapped(Err((Vec::new(), "?".to_owned()))),
         Event::Staged(Vec::new()),
         Event::PutBack(Vec::new()),
         Event::Answered(Default::default()),

@@ -42,7 +42,7 @@ fn targets_that_failed_together_are_tried_again_together() {
         targets.to_vec(),
         vec![service("web", OnFailure::Rollback)],
     );
-    world.swap_breaks.extend([1, 1, 1]);
+    world.panics.extend(["swap", "swap", "swap"]);
     world.deliver("p", "one");
     assert!(world.wait());
     assert!(world.wait());
@@ -65,6 +65,36 @@ fn targets_that_failed_together_are_tried_again_together() {
     }
     world.settle();
     assert_eq!(world.reads("/a"), "one");
+    world.hold_promises();
+}
+
+#[test]
+fn a_target_that_cannot_be_swapped_holds_back_what_its_profiles_feed_and_nothing_else() {
+    let mut world = World::new(
+        &["p", "q"],
+        vec![
+            target("/a", &["p"], &["web"]),
+            target("/b", &["p"], &["web"]),
+            target("/c", &["q"], &["web"]),
+        ],
+        vec![service("web", OnFailure::Rollback)],
+    );
+    // At `/b`, when `/a` is renamed already.
+    world.swap_breaks.extend([1]);
+    world.receive_quietly("p", "one");
+    world.deliver("q", "one");
+    assert_eq!(world.reads("/c"), "one");
+    assert_eq!(
+        [world.disk(&path("/a")), world.disk(&path("/b"))],
+        [None; 2]
+    );
+    let delayed = world.said.iter().filter_map(|outcome| match outcome {
+        Outcome::Delayed { target, .. } => Some(target.clone()),
+        _ => None,
+    });
+    assert_eq!(delayed.collect::<Vec<_>>(), [path("/b")]);
+    world.settle();
+    assert_eq!([world.reads("/a"), world.reads("/b")], ["one"; 2]);
     world.hold_promises();
 }
 

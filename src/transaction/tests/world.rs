@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::clock::Now;
 use crate::content::Content;
-use crate::install::{Found, Installer, Placement};
+use crate::install::{Found, Installer, NotSwapped, Placement};
 use crate::ledger::{Change, Direction, Refusal, State};
 use crate::protocol::{Configuration, Digest, Identity};
 use crate::service::{Running, Verdict};
@@ -628,7 +628,11 @@ impl World {
         }
     }
 
-    fn swap(&mut self, undo: &[Placement], placements: Vec<Placement>) -> Result<(), String> {
+    fn swap(
+        &mut self,
+        undo: &[Placement],
+        placements: Vec<Placement>,
+    ) -> Result<(), (Vec<TargetPath>, String)> {
         let open: Vec<_> = self
             .ledger
             .intents
@@ -655,22 +659,20 @@ impl World {
                 "a quarantined outcome is installed again"
             );
         }
-        for result in self.installer.put_back(undo) {
-            result.map_err(|error| with_causes(&error))?;
+        for (result, placement) in self.installer.put_back(undo).into_iter().zip(undo) {
+            let targets = vec![placement.target.clone()];
+            result.map_err(|error| (targets, with_causes(&error)))?;
         }
-        self.installer
-            .keep(&placements)
-            .map_err(|error| with_causes(&error))?;
+        let failed = |failed: NotSwapped| (failed.targets, with_causes(&failed.error));
+        self.installer.keep(&placements).map_err(failed)?;
         if let Some(count) = self.swap_breaks.pop_front() {
-            let some = &placements[..count.min(placements.len())];
-            self.installer
-                .swap(some)
-                .map_err(|error| with_causes(&error))?;
-            return Err("read-only".to_owned());
+            let (some, rest) = placements.split_at(count.min(placements.len()));
+            self.installer.swap(some).map_err(failed)?;
+            let at = rest.first().or(placements.last());
+            let targets = at.map(|one| one.target.clone()).into_iter().collect();
+            return Err((targets, "read-only".to_owned()));
         }
-        self.installer
-            .swap(&placements)
-            .map_err(|error| with_causes(&error))?;
+        self.installer.swap(&placements).map_err(failed)?;
         self.swapped = placements;
         Ok(())
     }
