@@ -795,6 +795,9 @@ impl World {
             );
             for placement in &intent.placements {
                 named.extend(placement.kept.name().map(str::to_owned));
+                // An interrupted attempt's link, until the transaction is over: its generation goes with it.
+                let abandoned = placement.target.is_directory();
+                named.extend(abandoned.then(|| placement.staged.clone()));
             }
         }
         for entry in std::fs::read_dir(self.directory.path().join(".appconfigd"))
