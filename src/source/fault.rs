@@ -6,6 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_appconfigdata::config::http::HttpResponse;
 use aws_sdk_appconfigdata::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_appconfigdata::operation::RequestId;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::connector::Trouble;
 use crate::words::{escape, last_cause};
@@ -223,7 +224,7 @@ fn of_service(
     };
     let mut what = match code {
         "" => format!("status {status} without an error code"),
-        code => format!("{} ({status})", clean(code)),
+        code => format!("{} ({status})", clean(&call.without_token(code))),
     };
     if let Some(message) = error.message().filter(|message| !message.is_empty()) {
         what.push_str(": ");
@@ -231,7 +232,7 @@ fn of_service(
     }
     if let Some(id) = error.request_id() {
         what.push_str(", request id ");
-        what.push_str(&clean(id));
+        what.push_str(&clean(&call.without_token(id)));
     }
     let remedy = match (kind, code) {
         (FaultKind::NotFound, _) => format!(
@@ -305,11 +306,13 @@ impl Call<'_> {
         format!("is {} up and reachable?", self.endpoint)
     }
 
+    /// Neither as it is nor as it stands in the request.
     fn without_token(&self, text: &str) -> String {
-        match self.token {
-            Some(token) => text.replace(token, "…"),
-            None => text.to_owned(),
-        }
+        let Some(token) = self.token else {
+            return text.to_owned();
+        };
+        let sent = percent_encode(token.as_bytes(), NON_ALPHANUMERIC).to_string();
+        text.replace(token, "…").replace(&sent, "…")
     }
 }
 
