@@ -99,7 +99,7 @@ pub fn nth_line(text: &str, line: usize) -> &str {
 }
 
 /// Where the lines of a text are, without their ends, which are as YAML says: `\n`, `\r\n` or `\r`.
-fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
+pub fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut next = Some(0);
     std::iter::from_fn(move || {
         let start = next?;

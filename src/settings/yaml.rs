@@ -6,6 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::finding::{Findings, Place, Spot};
 use super::node::{Kind, Node};
+use super::text::{lines, nth_line};
 
 /// Settings nest six deep.
 const DEEPEST: usize = 64;
@@ -27,7 +28,7 @@ pub fn parse(text: &str, index: usize, findings: &mut Findings) -> Option<Node> 
         match parser.next_event() {
             None => break,
             Some(Err(error)) => {
-                builder.scan_error(&error);
+                builder.scan_error(&error, text);
                 return None;
             }
             Some(Ok((event, span))) => builder.event(event, span)?,
@@ -206,13 +207,19 @@ impl Builder<'_> {
         }
     }
 
-    fn scan_error(&mut self, error: &ScanError) {
+    fn scan_error(&mut self, error: &ScanError, text: &str) {
         let marker = error.marker();
+        // Where the text ends too early, the parser stands on a line behind the last.
+        let lines = lines(text).count().max(1);
+        let (line, column) = match marker.line().max(1) {
+            line if line > lines => (lines, nth_line(text, lines).chars().count()),
+            line => (line, marker.col()),
+        };
         let place = Place {
             text: self.text,
-            line: marker.line().max(1),
-            start: marker.col(),
-            end: marker.col(),
+            line,
+            start: column,
+            end: column,
         };
         let finding = self
             .findings
