@@ -1,6 +1,7 @@
 //! Rows into records.
 
 use bytes::Bytes;
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{Json, Seconds, Text, digest_text, size, text, text_or_null};
@@ -11,7 +12,7 @@ use super::record::{
 };
 use crate::install::Metadata;
 use crate::protocol::{Digest, Identity};
-use crate::settings::{ServiceName, TargetPath};
+use crate::settings::{NotAName, ServiceName, TargetPath};
 
 /// Everything but bodies, as of one moment.
 pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
@@ -268,10 +269,17 @@ fn identity(row: &Row<'_>, column: usize) -> rusqlite::Result<Identity> {
 }
 
 fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<TargetPath> {
-    row.get::<_, String>(column)
-        .map(|path| TargetPath(path.into()))
+    name(row, column)
 }
 
 fn service(row: &Row<'_>) -> rusqlite::Result<ServiceName> {
-    row.get::<_, String>(0).map(|name| ServiceName(name.into()))
+    name(row, 0)
+}
+
+/// A text that this program can have written as a name.
+fn name<T: TryFrom<String, Error = NotAName>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    T::try_from(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
 }

@@ -55,18 +55,18 @@ pub struct AssumeRole {
 
 /// The name of a profile in the settings: not empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct ProfileName(pub(crate) Arc<str>);
 
 /// The name of a service in the settings: not empty. A service written in place is named after its target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct ServiceName(pub(crate) Arc<str>);
 
 /// A target's path as it stands in the settings: absolute, without `.`, `..` and empty parts; one that ends in `/` is a directory
 /// target's. The alternate root is not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct TargetPath(pub(crate) Arc<str>);
 
 macro_rules! name {
@@ -79,6 +79,11 @@ macro_rules! name {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+        impl From<$type> for String {
+            fn from(name: $type) -> String {
+                name.0.as_ref().to_owned()
             }
         }
     };
@@ -347,6 +352,46 @@ impl From<&str> for ServiceName {
     fn from(name: &str) -> ServiceName {
         ServiceName(name.into())
     }
+}
+
+/// A text from outside the settings (the control socket, the ledger) that is no name.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAName {
+    #[error("a name is not empty")]
+    Empty,
+    #[error("a target's path begins with `/` and has no part that is empty, `.` or `..`")]
+    NotATargetPath,
+}
+
+impl TryFrom<String> for ProfileName {
+    type Error = NotAName;
+
+    fn try_from(name: String) -> Result<ProfileName, NotAName> {
+        not_empty(name).map(ProfileName)
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = NotAName;
+
+    fn try_from(name: String) -> Result<ServiceName, NotAName> {
+        not_empty(name).map(ServiceName)
+    }
+}
+
+impl TryFrom<String> for TargetPath {
+    type Error = NotAName;
+
+    fn try_from(path: String) -> Result<TargetPath, NotAName> {
+        TargetPath::new(&path).ok_or(NotAName::NotATargetPath)
+    }
+}
+
+fn not_empty(name: String) -> Result<Arc<str>, NotAName> {
+    if name.is_empty() {
+        return Err(NotAName::Empty);
+    }
+    Ok(name.into())
 }
 
 impl TargetPath {
