@@ -95,11 +95,24 @@ impl Problem {
             file: texts.name(at.text).to_owned(),
             line: at.line,
             column: at.start + 1,
-            message,
-            help,
+            message: plain(&message),
+            help: help.as_deref().map(plain),
             excerpts,
         }
     }
+}
+
+/// What a text of the settings quotes must not steer the reader's terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
 }
 
 impl fmt::Display for Problem {
