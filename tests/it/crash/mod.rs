@@ -25,6 +25,7 @@ use scene::{
 mod calls;
 mod errors;
 mod matrix;
+mod power;
 mod scene;
 mod tracer;
 

@@ -28,6 +28,8 @@ pub struct Call {
     /// The files that it names, or has open.
     pub paths: Vec<PathBuf>,
     pub changes: bool,
+    pub thread: Pid,
+    pub arguments: [u64; 5],
 }
 
 impl Call {
@@ -50,6 +52,20 @@ impl Call {
     }
 }
 
+/// Decides about calls, and may look at what has become of them.
+pub trait Judge: Send + 'static {
+    fn enters(&mut self, call: &Call) -> Act;
+
+    /// The call has happened, or failed: a negative result.
+    fn has_left(&mut self, _call: &Call, _result: i64) {}
+}
+
+impl<J: FnMut(&Call) -> Act + Send + 'static> Judge for J {
+    fn enters(&mut self, call: &Call) -> Act {
+        self(call)
+    }
+}
+
 /// What becomes of a call.
 pub enum Act {
     Happens,
@@ -66,11 +82,7 @@ pub struct Traced {
 
 /// Starts a command. `judge` is asked about every call that `calls` knows and that is about something below `place`, or
 /// about a process.
-pub fn trace(
-    command: Command,
-    place: PathBuf,
-    judge: impl FnMut(&Call) -> Act + Send + 'static,
-) -> Traced {
+pub fn trace(command: Command, place: PathBuf, judge: impl Judge) -> Traced {
     let (sender, receiver) = channel();
     // A thread of its own: when it ends, what the agent was about to start when it was killed is let go by the kernel.
     let tracing = std::thread::spawn(move || {
@@ -81,6 +93,7 @@ pub fn trace(
             place,
             judge,
             failing: BTreeMap::new(),
+            inside: BTreeMap::new(),
         };
         loop {
             match tracer.step() {
@@ -153,9 +166,11 @@ struct Tracer<J> {
     judge: J,
     /// Threads in a call that is to fail.
     failing: BTreeMap<Pid, Errno>,
+    /// Threads in a call that has been judged.
+    inside: BTreeMap<Pid, Call>,
 }
 
-impl<J: FnMut(&Call) -> Act> Tracer<J> {
+impl<J: Judge> Tracer<J> {
     fn step(&mut self) -> Option<End> {
         // This thread's own children only.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -195,9 +210,19 @@ impl<J: FnMut(&Call) -> Act> Tracer<J> {
         }
         // Only at the entry: no call that is made here is unknown to the kernel.
         let entry = registers.rax.cast_signed() == -i64::from(Errno::ENOSYS as i32);
+        if !entry {
+            if let Some(call) = self.inside.remove(&thread) {
+                self.judge.has_left(&call, registers.rax.cast_signed());
+            }
+            return go_on(thread, None);
+        }
         let act = match self.known(thread, &registers) {
-            Some(call) if entry => (self.judge)(&call),
-            _ => Act::Happens,
+            Some(call) => {
+                let act = self.judge.enters(&call);
+                self.inside.insert(thread, call);
+                act
+            }
+            None => Act::Happens,
         };
         match act {
             Act::Happens => {}
@@ -208,6 +233,7 @@ impl<J: FnMut(&Call) -> Act> Tracer<J> {
                 registers.orig_rax = u64::MAX;
                 ptrace::setregs(thread, registers).unwrap();
                 self.failing.insert(thread, errno);
+                self.inside.remove(&thread);
             }
         }
         go_on(thread, None);
@@ -235,6 +261,8 @@ impl<J: FnMut(&Call) -> Act> Tracer<J> {
             name: known.name,
             paths,
             changes: known.changes && !only_opens,
+            thread,
+            arguments,
         })
     }
 
@@ -264,6 +292,17 @@ impl<J: FnMut(&Call) -> Act> Tracer<J> {
 fn go_on(thread: Pid, signal: Option<Signal>) {
     // It may have been killed in the meantime.
     let _ = ptrace::syscall(thread, signal);
+}
+
+/// Bytes in the memory of another process.
+pub fn bytes(thread: Pid, address: u64, len: u64) -> Vec<u8> {
+    let base = usize::try_from(address).unwrap();
+    let mut bytes = vec![0; usize::try_from(len).unwrap()];
+    let len = bytes.len();
+    let remote = RemoteIoVec { base, len };
+    let read = process_vm_readv(thread, &mut [IoSliceMut::new(&mut bytes)], &[remote]).unwrap();
+    assert_eq!(read, len, "it is about to be written");
+    bytes
 }
 
 /// A string in the memory of another process.
