@@ -151,10 +151,13 @@ impl Disk {
         let body = &mut self.bodies[inode];
         let durable = body.changes.iter().take_while(|change| change.0 <= before);
         let durable = durable.count();
-        for (_, change) in body.changes.drain(..durable) {
-            if let Kind::File(bytes) = &mut body.kind {
-                *bytes = changed(bytes, &change).into();
-            }
+        let changes: Vec<_> = body.changes.drain(..durable).collect();
+        if let Kind::File(bytes) = &mut body.kind
+            && !changes.is_empty()
+        {
+            let mut now = bytes.to_vec();
+            changes.iter().for_each(|one| change(&mut now, &one.1));
+            *bytes = now.into();
         }
         let known = |values: usize, step: &dyn Fn(usize) -> usize, durable: usize| {
             let last = (0..values).rfind(|at| step(*at) <= before);
@@ -183,9 +186,8 @@ fn body(step: usize, kind: Kind, dress: Dress) -> Body {
     }
 }
 
-/// A file's bytes after a change.
-pub fn changed(bytes: &[u8], change: &Change) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
+/// Makes a change in a file's bytes.
+pub fn change(bytes: &mut Vec<u8>, change: &Change) {
     match change {
         Change::Truncate(size) => bytes.resize(usize::try_from(*size).unwrap(), 0),
         Change::Write(offset, data) => {
@@ -194,7 +196,6 @@ pub fn changed(bytes: &[u8], change: &Change) -> Vec<u8> {
             bytes[offset..offset + data.len()].copy_from_slice(data);
         }
     }
-    bytes
 }
 
 /// One thing that can be found after the power is back.

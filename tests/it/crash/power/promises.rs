@@ -14,6 +14,9 @@ use super::super::scene::{Fate, TARGETS};
 use super::disk::{Node, Tree};
 use super::record::{Dress, Kind, Recording};
 
+/// In the words for an inode that is needed for going back and is gone.
+pub const LOST: &str = "what was there is lost";
+
 const LEDGER: &str = "var/lib/appconfigd/ledger.db";
 
 /// Of the ledger, as SQLite finds it.
@@ -153,10 +156,7 @@ impl Promises {
                 let kept = below(target).with_file_name(".appconfigd").join(kept);
                 let node = tree.get(&kept);
                 if node.map(|node| (&node.kind, node.dress)) != Some((&old.kind, old.dress)) {
-                    broken.push(format!(
-                        "{target} is new and what was there is lost: {}",
-                        shown(node)
-                    ));
+                    broken.push(format!("{target} is new and {LOST}: {}", shown(node)));
                 }
             }
         }

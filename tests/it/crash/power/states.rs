@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::disk::{Change, Disk, Inode, Node, ROOT, Tree, changed};
+use super::disk::{Change, Disk, Inode, Node, ROOT, Tree, change};
 use super::record::Kind;
 
 /// What a file system promises about what was not synced.
@@ -110,20 +110,27 @@ fn choices(sizes: &[usize], bound: usize) -> (Vec<Vec<usize>>, bool) {
         sizes.iter().map(|size| size - 1).collect::<Vec<usize>>(),
     ];
     found.extend(ends.clone());
-    for end in &ends {
-        for first in 0..sizes.len() {
-            for second in first..sizes.len() {
-                for (one, other) in (0..sizes[first])
-                    .flat_map(|one| (0..sizes[second]).map(move |other| (one, other)))
-                {
-                    if found.len() >= bound * 3 / 4 {
-                        break;
-                    }
-                    let mut choice = end.clone();
-                    choice[first] = one;
-                    choice[second] = other;
-                    found.insert(choice);
-                }
+    let vary = |end: &Vec<usize>, first: usize, second: usize| {
+        let mut varied = Vec::new();
+        for one in 0..sizes[first] {
+            for other in 0..sizes[second] {
+                let mut choice = end.clone();
+                choice[first] = one;
+                choice[second] = other;
+                varied.push(choice);
+            }
+        }
+        varied
+    };
+    let numbers = 0..sizes.len();
+    let alone = numbers.clone().map(|first| (first, first));
+    let pairs = numbers
+        .clone()
+        .flat_map(|first| (first + 1..sizes.len()).map(move |second| (first, second)));
+    for (first, second) in alone.chain(pairs) {
+        for end in &ends {
+            if found.len() < bound * 3 / 4 {
+                found.extend(vary(end, first, second));
             }
         }
     }
@@ -231,41 +238,40 @@ fn bytes(disk: &Disk, pool: &mut Pool) -> Vec<Vec<Vec<Pick>>> {
         }
         let changes: Vec<&Change> = body.changes.iter().map(|change| &change.1).collect();
         let made = |which: &dyn Fn(usize) -> bool| {
+            let mut bytes = base.to_vec();
             let changes = changes.iter().enumerate().filter(|(at, _)| which(*at));
-            changes.fold(base.to_vec(), |bytes, (_, change)| changed(&bytes, change))
+            changes.for_each(|(_, one)| change(&mut bytes, one));
+            bytes
         };
         let all = made(&|_| true);
-        let stride = changes.len().div_ceil(MOST);
         let mut found = vec![base.to_vec()];
-        for at in (0..changes.len()).step_by(stride) {
+        for at in (0..changes.len()).step_by(changes.len().div_ceil(MOST)) {
             // A beginning of what was written, and all but one.
             found.push(made(&|one| one < at));
             found.push(made(&|one| one != at));
         }
         if let Some(Change::Write(offset, data)) = changes.last() {
-            // Torn: by sectors, or where there is less, in the middle.
+            // Torn: after a sector, or where there is less, in the middle.
             let half = if data.len() > 512 {
                 512
             } else {
                 data.len() / 2
             };
-            let last = changes.len() - 1;
-            let torn = Change::Write(*offset, data[..half].into());
-            found.push(changed(&made(&|one| one < last), &torn));
+            let mut torn = made(&|one| one < changes.len() - 1);
+            change(&mut torn, &Change::Write(*offset, data[..half].into()));
+            found.push(torn);
         }
         // The size without the bytes.
         let mut hollow = base.to_vec();
         hollow.resize(all.len(), 0);
         found.push(hollow);
+        // "Everything" comes last.
         found.retain(|bytes| *bytes != all);
-        // An end of the list is "everything".
         found.push(all);
+        let found = found.iter().map(|bytes| pool.one(bytes));
         let mut seen = HashSet::new();
-        found.retain(|bytes| seen.insert(bytes.clone()));
-        let found = found
-            .iter()
-            .map(|bytes| vec![Pick::Bytes(inode, pool.one(bytes))]);
-        groups.push(found.collect());
+        let found = found.filter(|bytes| seen.insert(bytes.as_ptr().addr()));
+        groups.push(found.map(|bytes| vec![Pick::Bytes(inode, bytes)]).collect());
     }
     groups
 }
