@@ -20,7 +20,8 @@ thread_local! {
     static RUNTIME: Runtime = runtime();
 }
 
-/// Damage to a ledger, a line each: `write AT HEX`, `fill AT LENGTH HEX`, `copy FROM TO LENGTH`, `cut LENGTH`; those
+/// Damage to a ledger, a line each: `write AT HEX`, `fill AT LENGTH HEX`, `copy FROM TO LENGTH`, `cut LENGTH`,
+/// `replace HEX HEX` for every occurrence; those
 /// behind a line `log` are done to the log, which is there only then. Opening it does not panic and comes to an end: the
 /// ledger opens as it is, or it is moved aside as it was found and an empty one begun, or it is said to be a newer
 /// program's. What is read holds what its types promise; no body has other bytes than its digest says; damage that is
@@ -184,6 +185,13 @@ fn damage(script: &str, database: &mut Vec<u8>, log: &mut Vec<u8>) -> bool {
                 write(file, number(2).unwrap_or_default(), &bytes);
             }
             (Some("cut"), Some(length)) => file.truncate(length),
+            (Some("replace"), _) => {
+                replace(
+                    file,
+                    &hex(1).unwrap_or_default(),
+                    &hex(2).unwrap_or_default(),
+                );
+            }
             _ => {}
         }
     }
@@ -194,6 +202,17 @@ fn damage(script: &str, database: &mut Vec<u8>, log: &mut Vec<u8>) -> bool {
 fn write(file: &mut [u8], at: usize, bytes: &[u8]) {
     for (old, new) in file.iter_mut().skip(at).zip(bytes) {
         *old = *new;
+    }
+}
+
+/// Every occurrence gets the new bytes over its first ones.
+fn replace(file: &mut [u8], old: &[u8], new: &[u8]) {
+    if old.is_empty() {
+        return;
+    }
+    let starts = (0..file.len()).filter(|at| file[*at..].starts_with(old));
+    for at in starts.collect::<Vec<_>>() {
+        write(file, at, new);
     }
 }
 
