@@ -79,7 +79,13 @@ impl Store {
     ) -> Result<(Store, Option<PathBuf>), LedgerError> {
         let mut moved_aside = None;
         if directory.database().exists() {
-            match Store::existing(directory, &lock, limits).map_err(blame_the_file) {
+            let mut opened = Store::existing(directory, &lock, limits).map_err(blame_the_file);
+            if matches!(opened, Err(LedgerError::Damaged { .. })) {
+                // SQLite calls a page wrong, too, that the disk could not read: that is no damage.
+                directory.read_through()?;
+                opened = Store::existing(directory, &lock, limits).map_err(blame_the_file);
+            }
+            match opened {
                 Err(LedgerError::Damaged { .. }) => {
                     moved_aside = Some(directory.move_aside(now)?);
                 }
@@ -108,11 +114,7 @@ impl Store {
             move |source| LedgerError::sqlite(step, &path, source)
         };
         schema::verify(&connection, &path)?;
-        if check(&connection).is_err() {
-            // The check calls a page wrong, too, that the disk could not read: that is no damage.
-            directory.read_through()?;
-            check(&connection).map_err(sqlite("check the pages"))?;
-        }
+        check(&connection).map_err(sqlite("check the pages"))?;
         // SQLite sees wrong pages; wrong values show when they are read.
         let state = rows::state(&connection).map_err(sqlite("read"))?;
         tidy_at_close(&connection, true).map_err(sqlite("open the file"))?;
