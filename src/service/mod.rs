@@ -119,6 +119,18 @@ impl Services {
         }
     }
 
+    /// Whether a service that ran does not run any more.
+    pub async fn has_ended(&self, service: &Service) -> bool {
+        if let Notify::Signal {
+            to: SignalTarget::PidFile(path),
+            ..
+        } = &service.notify
+        {
+            self.pid_file(path).wait_while_rewritten().await;
+        }
+        self.running(service).await == Running::No
+    }
+
     /// `validate_command` of a target; `{staged}` in argv is `staged`.
     pub async fn check_staged(&self, command: &Command, staged: &Path, limit: Duration) -> Verdict {
         match command::with_staged(command, staged) {

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
+use tokio::time::sleep;
 
 use super::Running;
 use super::running_process::RunningProcess;
@@ -41,6 +43,10 @@ impl NoProcess {
         }
     }
 }
+
+/// How often and at what distance a file is looked at that is being written anew.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Bytes of the file that are read; some programs write more lines after the number.
 const READ: u64 = 4096;
@@ -81,6 +87,16 @@ impl PidFile {
             Ok(_) => Running::Yes,
             Err(error) if error.is_absence() => Running::No,
             Err(_) => Running::Unknown,
+        }
+    }
+
+    /// A program that re-reads its files may write its PID file anew: for a moment there is none, or nothing in it.
+    pub async fn wait_while_rewritten(&self) {
+        for _ in 0..LOOKS {
+            match self.read() {
+                Err(NoProcess::Missing(_) | NoProcess::Empty(_)) => sleep(BETWEEN_LOOKS).await,
+                _ => return,
+            }
         }
     }
 

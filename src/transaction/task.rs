@@ -340,10 +340,8 @@ impl Hands {
                 let verdict = tell(&services, &service, step, &about, ran, ready).await;
                 // Also after a no: a probe that failed before says nothing, a service that is down does.
                 let asked = !matches!(verdict, Verdict::NotRunning(_));
-                let ended = ran
-                    && asked
-                    && step != Step::Check
-                    && services.running(&service).await == Running::No;
+                let ended =
+                    ran && asked && step != Step::Check && services.has_ended(&service).await;
                 Answer { verdict, ended }
             }
         };

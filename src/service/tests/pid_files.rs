@@ -49,6 +49,23 @@ async fn running(place: &Place) -> Running {
 }
 
 #[tokio::test]
+async fn a_pid_file_that_is_written_anew_is_no_end_and_one_that_stays_away_is() {
+    let place = Place::new();
+    let _daemon = Daemon::start(&place, "trap : HUP").await;
+    let service = hup(place.path("pid"));
+    assert!(!place.services.has_ended(&service).await);
+    let number = place.read("pid");
+    std::fs::write(place.path("pid"), "").unwrap();
+    // It is looked at first, and written in the meantime.
+    let (ended, ()) = tokio::join!(place.services.has_ended(&service), async {
+        std::fs::write(place.path("pid"), number).unwrap();
+    });
+    assert!(!ended);
+    std::fs::remove_file(place.path("pid")).unwrap();
+    assert!(place.services.has_ended(&service).await);
+}
+
+#[tokio::test]
 async fn the_process_in_the_file_is_signalled() {
     let place = Place::new();
     let _daemon = Daemon::start(&place, "trap 'echo hup >>got' HUP").await;
