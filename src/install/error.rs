@@ -171,11 +171,6 @@ impl InstallError {
         }
     }
 
-    /// The disk or a quota is full: trying again later may work.
-    pub fn is_full(&self) -> bool {
-        self.is(Errno::NOSPC) || self.is(Errno::DQUOT)
-    }
-
     pub(super) fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno.raw_os_error())
     }

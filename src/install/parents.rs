@@ -30,14 +30,7 @@ pub(super) fn make(
         Ok(_) => return Ok(()),
         Err(error) => return Err(error),
     }
-    let path = spot.path.location();
-    let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-    for pair in slashes.windows(2) {
-        let &[before, after] = pair else { continue };
-        let (Some(parent), Some(name)) = (path.get(..before), path.get(before + 1..after)) else {
-            continue;
-        };
-        let parent = if parent.is_empty() { "/" } else { parent };
+    for (parent, name) in steps(spot.path.location()) {
         let directory = Directory::open_at(root, parent, name, spot.unsafe_path)?;
         let lies = directory.path_of(name);
         if file::stat(directory.fd(), name, &lies)?.is_some() {
@@ -59,14 +52,7 @@ pub(super) fn make(
 
 /// Removes what a crash has left of a directory that did not get its name yet. Never while one is being made.
 pub(super) fn sweep(root: Option<&Path>, spot: Spot<'_>) -> Result<(), InstallError> {
-    let path = spot.path.location();
-    let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-    for pair in slashes.windows(2) {
-        let &[before, after] = pair else { continue };
-        let (Some(parent), Some(name)) = (path.get(..before), path.get(before + 1..after)) else {
-            continue;
-        };
-        let parent = if parent.is_empty() { "/" } else { parent };
+    for (parent, name) in steps(spot.path.location()) {
         let directory = match Directory::open_at(root, parent, name, spot.unsafe_path) {
             Err(error) if error.is(Errno::NOENT) => return Ok(()),
             directory => directory?,
@@ -82,6 +68,15 @@ pub(super) fn sweep(root: Option<&Path>, spot: Spot<'_>) -> Result<(), InstallEr
         directory.tidy();
     }
     Ok(())
+}
+
+/// Each directory on the way to a path, the uppermost first: the one that it lies in, and its name.
+fn steps(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let slashes = path.match_indices('/').map(|(at, _)| at);
+    slashes.filter(|at| *at > 0).filter_map(|end| {
+        let (parent, name) = path.get(..end)?.rsplit_once('/')?;
+        Some((if parent.is_empty() { "/" } else { parent }, name))
+    })
 }
 
 /// Under another name until it has its owner and mode: after a crash nobody would give them to a directory that is there.

@@ -194,7 +194,7 @@ fn a_full_disk_leaves_the_old_version_and_nothing_else() {
         .installer
         .stage(&target, &vec![b'x'; 1 << 20], &metadata)
         .unwrap_err();
-    assert!(error.is_full(), "{error:?}");
+    assert!(error.is(rustix::io::Errno::NOSPC), "{error:?}");
     let text = error.to_string();
     assert!(
         text.contains("write the new version of") && text.contains("make room"),
@@ -205,7 +205,7 @@ fn a_full_disk_leaves_the_old_version_and_nothing_else() {
     fs::write(place.path("b"), "").unwrap();
     fs::write(place.path("c"), "").unwrap();
     let error = place.installer.stage(&target, b"x", &metadata).unwrap_err();
-    assert!(error.is_full(), "{error:?}");
+    assert!(error.is(rustix::io::Errno::NOSPC), "{error:?}");
     assert_eq!(fs::read_to_string(place.path("a")).unwrap(), "old");
     assert_eq!(place.names(), ["a", "b", "c"]);
     // Room for the directory and the new file, but on tmpfs a second name needs an inode too: there is no way back, so no commit.
@@ -217,7 +217,7 @@ fn a_full_disk_leaves_the_old_version_and_nothing_else() {
             .keep(&placements)
             .unwrap_err()
             .error
-            .is_full()
+            .is(rustix::io::Errno::NOSPC)
     );
     assert_eq!(
         place.installer.put_back(&placements)[0].clone().unwrap(),
