@@ -1,11 +1,15 @@
 //! Settings that hold: every default filled in, every name resolved, every path absolute.
 
+mod service;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use service::*;
 
 /// What one settings file and its drop-ins say. Maps are in byte order of their keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -251,84 +255,6 @@ impl Target {
 pub enum Principal {
     Id(u32),
     Name(String),
-}
-
-/// An argv that runs without a shell, or a line that the operator wrote for `/bin/sh -c`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Command {
-    /// Never empty.
-    Argv(Vec<String>),
-    Shell(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Service {
-    pub name: ServiceName,
-    /// Runs after the swap, before the notification.
-    pub check: Option<Command>,
-    pub notify: Notify,
-    pub probe: Option<Probe>,
-    pub on_failure: OnFailure,
-    /// Limit of each run of `check`, `command`, `validate_command` and of a unit job.
-    pub timeout: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum Notify {
-    Reload { unit: String, verb: ReloadVerb },
-    Signal { signal: Signal, to: SignalTarget },
-    Command(Command),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum ReloadVerb {
-    Reload,
-    Restart,
-    ReloadOrRestart,
-    TryRestart,
-    TryReloadOrRestart,
-    Start,
-}
-
-/// A signal's name without `SIG`, known to this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Signal {
-    pub name: String,
-    pub number: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum SignalTarget {
-    /// Below the alternate root, like a target.
-    PidFile(PathBuf),
-    Unit(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Probe {
-    pub ask: ProbeAsk,
-    /// From the end of the notification; the probe says no when it has not succeeded `successes` times in a row by then.
-    pub within: Duration,
-    /// In a row; at least 1.
-    pub successes: u32,
-    /// Before the first try.
-    pub delay: Duration,
-    /// Between two tries.
-    pub interval: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum ProbeAsk {
-    /// Any 2xx answer is a success.
-    Http(String),
-    /// Exit 0 is a success.
-    Command(Command),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum OnFailure {
-    Rollback,
-    Keep,
 }
 
 impl Settings {

@@ -1,0 +1,95 @@
+//! Services: exactly one way to notify, probes that can succeed.
+
+mod notify;
+mod probe;
+
+use std::time::Duration;
+
+use super::duration::show;
+use super::field::Field;
+use super::finding::{Findings, Spot};
+use super::valid::{Command, OnFailure, Service};
+use super::written;
+
+/// A service of `services:`; `None` after a finding.
+pub fn declared(
+    name: &Spot<String>,
+    written: &written::Service,
+    findings: &mut Findings,
+) -> Option<Service> {
+    if name.value.starts_with('/') {
+        findings
+            .error(name.at, "the name of a service does not begin with `/`")
+            .help("such names belong to the services that are written in place at a target");
+        return None;
+    }
+    service(name, written, findings)
+}
+
+/// A service under the name given; `None` after a finding.
+pub fn service(
+    name: &Spot<String>,
+    written: &written::Service,
+    findings: &mut Findings,
+) -> Option<Service> {
+    let notify = notify::notify(name.at, written, findings);
+    let probe = match &written.probe {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(given) => probe::probe(given, findings).map(Some),
+    };
+    let timeout = time(
+        &written.timeout,
+        Duration::from_secs(30),
+        "timeout",
+        findings,
+    );
+    Some(Service {
+        name: name.value.as_str().into(),
+        check: optional(&written.check)?,
+        notify: notify?,
+        probe: probe?,
+        on_failure: optional(&written.on_failure)?.unwrap_or(OnFailure::Rollback),
+        timeout: timeout?,
+    })
+}
+
+/// Not there is `None`, wrong is no answer.
+fn optional<T: Clone>(field: &Field<T>) -> Option<Option<T>> {
+    match field {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(given) => Some(Some(given.value.clone())),
+    }
+}
+
+/// A time that is longer than nothing.
+fn time(
+    field: &Field<Duration>,
+    default: Duration,
+    key: &str,
+    findings: &mut Findings,
+) -> Option<Duration> {
+    match field {
+        Field::Absent => Some(default),
+        Field::Broken => None,
+        Field::Given(given) if given.value.is_zero() => {
+            findings
+                .error(given.at, format!("`{key}` is no time at all"))
+                .help(format!(
+                    "write `{}`, or remove the line for the default",
+                    show(default)
+                ));
+            None
+        }
+        Field::Given(given) => Some(given.value),
+    }
+}
+
+/// Whether `needle` stands anywhere in a command.
+pub fn mentions(command: &Command, needle: &str) -> bool {
+    match command {
+        Command::Argv(argv) => argv.iter().any(|argument| argument.contains(needle)),
+        Command::Shell(line) => line.contains(needle),
+    }
+}

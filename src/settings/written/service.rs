@@ -1,0 +1,29 @@
+//! Services as written.
+
+use std::time::Duration;
+
+use crate::settings::field::written;
+use crate::settings::valid::{Command, OnFailure, ReloadVerb, Signal};
+
+written!(Service, "a service" {
+    check: Command,
+    reload: Reload,
+    signal: Signalled,
+    command: Command,
+    probe: Probe,
+    on_failure: OnFailure,
+    timeout: Duration,
+});
+
+written!(Reload, "`reload`" { unit: String, verb: ReloadVerb });
+
+written!(Signalled, "`signal`" { name: Signal, pid_file: String, unit: String });
+
+written!(Probe, "a probe" {
+    http: String,
+    command: Command,
+    within: Duration,
+    successes: u32,
+    delay: Duration,
+    interval: Duration,
+});
