@@ -76,7 +76,11 @@ fn every_block_of_shell_in_the_readme_is_run_or_says_why_not() {
 
 #[test]
 fn every_key_of_the_settings_has_its_line_in_the_reference() {
-    let written = std::fs::read_to_string(root().join("src/settings/written.rs")).unwrap();
+    let files = files_below(&root().join("src/settings/written"));
+    let texts = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap());
+    let written: String = texts.collect();
     let page = std::fs::read_to_string(root().join("docs/settings.md")).unwrap();
     let keys = keys(&written);
     assert!(
