@@ -320,6 +320,7 @@ fn rows(number: i64) -> Vec<Change> {
                 digest,
                 metadata,
                 since: at,
+                parts: Default::default(),
             }),
         },
         Change::Acknowledged {

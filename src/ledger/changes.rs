@@ -120,21 +120,7 @@ impl<'a> Changes<'a> {
                 ),
                 None => self.execute("DELETE FROM refusals WHERE identity = ?1", [&identity.0]),
             },
-            Change::Installed { target, installed } => match installed {
-                Some(installed) => self.execute(
-                    "INSERT OR REPLACE INTO installed (target, digest, uid, gid, mode, since)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![
-                        target.as_str(),
-                        digest_text(&installed.digest),
-                        installed.metadata.uid,
-                        installed.metadata.gid,
-                        installed.metadata.mode,
-                        Text(installed.since)
-                    ],
-                ),
-                None => self.execute("DELETE FROM installed WHERE target = ?1", [target.as_str()]),
-            },
+            Change::Installed { target, installed } => self.install(target, installed.as_ref()),
             Change::Acknowledged {
                 service,
                 target,
@@ -159,6 +145,9 @@ impl<'a> Changes<'a> {
                 ),
                 None => self.execute("DELETE FROM services WHERE service = ?1", [service.as_str()]),
             },
+            Change::Notified { service, at } => self.notified(service, *at),
+            Change::Waits { service, since } => self.waits(service, *since),
+            Change::Retried { service, retry } => self.retried(service, retry.as_ref()),
             Change::Intent(intent) => self.intend(intent),
             Change::IntentClosed { id } => self.close(*id),
             Change::Quarantined(quarantine) => self.quarantine(quarantine),

@@ -14,6 +14,7 @@ mod rows;
 mod schema;
 mod state;
 mod store;
+mod telling;
 mod thread;
 
 #[cfg(test)]

@@ -62,6 +62,24 @@ pub struct Installed {
     pub digest: Digest,
     pub metadata: Metadata,
     pub since: Timestamp,
+    /// Of services that depend on parts of it: the digest of those parts.
+    #[serde(default)]
+    pub parts: BTreeMap<ServiceName, Digest>,
+}
+
+/// A service that has not acknowledged what it was told: when it is told again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in a row; at least 1.
+    pub failures: u32,
+    /// From the end of the first attempt to the end of the last, times in which nobody tried left out.
+    pub trying: Duration,
+    /// When the last attempt ended.
+    pub last: Timestamp,
+    /// From then to the next.
+    pub pause: Duration,
+    /// Of the service as it was: with another definition it is tried at once.
+    pub definition: Digest,
 }
 
 /// The last that is known of a service.
@@ -194,6 +212,11 @@ pub struct State {
     /// `None`: unknown, which is pending.
     pub acknowledged: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
     pub services: BTreeMap<ServiceName, ServiceRecord>,
+    /// When it was last notified, whatever came of it.
+    pub notified: BTreeMap<ServiceName, Timestamp>,
+    /// Since when a newer version waits for the service's pace.
+    pub waits: BTreeMap<ServiceName, Timestamp>,
+    pub retries: BTreeMap<ServiceName, Retry>,
     pub intents: BTreeMap<u64, Intent>,
     pub quarantine: Vec<Quarantine>,
     pub held_profiles: BTreeMap<Identity, HeldProfile>,
@@ -255,6 +278,21 @@ pub enum Change {
     Service {
         service: ServiceName,
         record: Option<ServiceRecord>,
+    },
+    /// It was told of files at this time.
+    Notified {
+        service: ServiceName,
+        at: Timestamp,
+    },
+    /// Since when its pace keeps a newer version waiting; `None`: nothing waits.
+    Waits {
+        service: ServiceName,
+        since: Option<Timestamp>,
+    },
+    /// `None`: nothing is tried again.
+    Retried {
+        service: ServiceName,
+        retry: Option<Retry>,
     },
     /// Writes or replaces the intent with this id.
     Intent(Intent),

@@ -10,6 +10,7 @@ use super::record::{
     FoundFile, HeldProfile, Hold, Installed, Intent, Poll, Quarantine, Refusal, SavedSession,
     SavedToken, ServiceCondition, ServiceRecord, State, Version,
 };
+use super::telling;
 use crate::install::Metadata;
 use crate::protocol::{Digest, Identity};
 use crate::settings::{NotAName, ServiceName, TargetPath};
@@ -87,6 +88,7 @@ pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
         },
     )?;
     decisions(&transaction, &mut state)?;
+    telling::rows(&transaction, &mut state)?;
     state.history_bytes = state.count_history_bytes();
     Ok(state)
 }
@@ -114,6 +116,7 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
                 digest: text(row, 1)?,
                 metadata: metadata(row, 2)?,
                 since: text(row, 5)?,
+                parts: Default::default(),
             };
             state.installed.insert(target(row, 0)?, installed);
             Ok(())
@@ -123,7 +126,7 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
         connection,
         "SELECT service, target, digest FROM acknowledged",
         |row| {
-            let targets = state.acknowledged.entry(service(row)?).or_default();
+            let targets = state.acknowledged.entry(service(row, 0)?).or_default();
             targets.insert(target(row, 1)?, text_or_null(row, 2)?);
             Ok(())
         },
@@ -137,7 +140,7 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
                 since: text(row, 2)?,
                 last_result: row.get(3)?,
             };
-            state.services.insert(service(row)?, record);
+            state.services.insert(service(row, 0)?, record);
             Ok(())
         },
     )?;
@@ -223,7 +226,7 @@ fn condition(row: &Row<'_>, column: usize) -> rusqlite::Result<ServiceCondition>
 }
 
 /// Calls for every row; nothing but the row at hand is in memory.
-fn each(
+pub(super) fn each(
     connection: &Connection,
     select: &str,
     mut row: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
@@ -268,12 +271,12 @@ fn identity(row: &Row<'_>, column: usize) -> rusqlite::Result<Identity> {
     row.get(column).map(Identity)
 }
 
-fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<TargetPath> {
+pub(super) fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<TargetPath> {
     name(row, column)
 }
 
-fn service(row: &Row<'_>) -> rusqlite::Result<ServiceName> {
-    name(row, 0)
+pub(super) fn service(row: &Row<'_>, column: usize) -> rusqlite::Result<ServiceName> {
+    name(row, column)
 }
 
 /// A text that this program can have written as a name.

@@ -7,7 +7,10 @@ use rusqlite::{Connection, OptionalExtension};
 use super::error::{LedgerError, damage};
 
 /// `PRAGMA user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+/// Ledgers from here on are taken over.
+const OLDEST: i64 = 1;
 
 /// The version of the program that writes.
 const WRITTEN_BY: &str = env!("CARGO_PKG_VERSION");
@@ -42,10 +45,19 @@ CREATE INDEX held_profiles_digest ON held_profiles (digest);
 CREATE TABLE held_targets (target TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL, until TEXT) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 2 added: when services are notified, tried again, and which parts of a file they depend on.
+const SINCE_2: &str = "
+CREATE TABLE notified (service TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE waits (service TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE retries (service TEXT NOT NULL PRIMARY KEY, failures INTEGER NOT NULL, trying_seconds TEXT NOT NULL, last TEXT NOT NULL, pause_seconds TEXT NOT NULL, definition TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE installed_parts (target TEXT NOT NULL, service TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (target, service)) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the tables in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(SINCE_2)?;
     let mut insert = transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
     // A second copy of the version: it tells a newer ledger from a flipped bit.
     insert.execute(("schema", SCHEMA_VERSION.to_string()))?;
@@ -55,12 +67,28 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Brings an older ledger, verified before, to this program's schema: whole, or not at all.
+pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    if version(connection)? == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(SINCE_2)?;
+    let update = "UPDATE meta SET value = ?1 WHERE key = 'schema'";
+    transaction.execute(update, [SCHEMA_VERSION.to_string()])?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+/// The schema that the file has. A reader beside or before the writer may meet an older one.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 /// Holds the file against this program's tables. A table or index of the operator's own is no fault.
 pub(super) fn verify(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let sqlite = |source| LedgerError::sqlite("read the schema", path, fatal(source));
-    let found: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(sqlite)?;
+    let found = version(connection).map_err(sqlite)?;
     if meta(connection, "schema").map_err(sqlite)? != Some(found.to_string()) {
         return Err(sqlite(damage(
             "the schema's version is not what was written",
@@ -75,7 +103,7 @@ pub(super) fn verify(connection: &Connection, path: &Path) -> Result<(), LedgerE
             written_by: written_by.unwrap_or_else(|| "of an unknown version".to_owned()),
         });
     }
-    if found < SCHEMA_VERSION || !has_tables(connection).map_err(sqlite)? {
+    if found < OLDEST || !has_tables(connection, found).map_err(sqlite)? {
         return Err(sqlite(damage("the tables are not those that were made")));
     }
     Ok(())
@@ -97,9 +125,12 @@ fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> 
         .optional()
 }
 
-fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+fn has_tables(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
     let model = Connection::open_in_memory()?;
     model.execute_batch(TABLES)?;
+    if version >= 2 {
+        model.execute_batch(SINCE_2)?;
+    }
     let found = definitions(connection)?;
     Ok(definitions(&model)?
         .iter()

@@ -90,6 +90,11 @@ impl State {
             Change::Service { service, record } => {
                 put(&mut self.services, service, record.as_ref());
             }
+            Change::Notified { service, at } => {
+                self.notified.insert(service.clone(), *at);
+            }
+            Change::Waits { service, since } => put(&mut self.waits, service, since.as_ref()),
+            Change::Retried { service, retry } => put(&mut self.retries, service, retry.as_ref()),
             Change::Intent(intent) => {
                 self.intents.insert(intent.id, intent.clone());
             }

@@ -115,6 +115,7 @@ impl Store {
         };
         schema::verify(&connection, &path)?;
         check(&connection).map_err(sqlite("check the pages"))?;
+        schema::migrate(&connection).map_err(sqlite("bring up to date"))?;
         // SQLite sees wrong pages; wrong values show when they are read.
         let state = rows::state(&connection).map_err(sqlite("read"))?;
         tidy_at_close(&connection, true).map_err(sqlite("open the file"))?;

@@ -25,6 +25,7 @@ impl Machine {
                 digest: change.digest,
                 metadata: change.metadata,
                 since: now.wall,
+                parts: BTreeMap::new(),
             };
             changes.push(Change::Installed {
                 target: change.target.clone(),

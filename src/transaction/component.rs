@@ -255,6 +255,9 @@ impl Component {
             installed: part(&all.installed, &targets),
             acknowledged: part(&all.acknowledged, &services),
             services: part(&all.services, &services),
+            notified: part(&all.notified, &services),
+            waits: part(&all.waits, &services),
+            retries: part(&all.retries, &services),
             quarantine: condemned
                 .filter(|entry| entry.outcome.keys().any(|path| targets.contains(path)))
                 .cloned()

@@ -70,6 +70,7 @@ impl Planner<'_> {
             digest,
             metadata,
             since: self.now,
+            parts: BTreeMap::new(),
         };
         plan.sound.insert(target.path.clone());
         if let Some(drift) = rule.judge(&found, digest, metadata) {

@@ -45,6 +45,7 @@ impl Beside {
                     digest,
                     metadata,
                     since,
+                    parts: Default::default(),
                 },
             );
         }
@@ -202,6 +203,7 @@ fn owner_group_and_mode_are_part_of_what_was_installed() {
         digest,
         metadata,
         since: Timestamp::UNIX_EPOCH,
+        parts: Default::default(),
     };
     let seen = |metadata| Seen::Found(Found::File { digest, metadata });
     assert!(seen(metadata).is(&row));

@@ -156,14 +156,28 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
             reason,
             since,
         });
-    let installed =
-        (any_digest(), any_metadata(), any_time()).prop_map(|(digest, metadata, since)| {
-            Installed {
-                digest,
-                metadata,
-                since,
-            }
+    let installed = (
+        any_digest(),
+        any_metadata(),
+        any_time(),
+        btree_map(any_service(), any_digest(), 0..2),
+    )
+        .prop_map(|(digest, metadata, since, parts)| Installed {
+            digest,
+            metadata,
+            since,
+            parts,
         });
+    let seconds = || (0u64..1 << 40, 0u32..1_000_000_000).prop_map(|(s, n)| Duration::new(s, n));
+    let retry = (any::<u32>(), seconds(), any_time(), seconds(), any_digest()).prop_map(
+        |(failures, trying, last, pause, definition)| Retry {
+            failures,
+            trying,
+            last,
+            pause,
+            definition,
+        },
+    );
     let condition = prop::sample::select(vec![
         ServiceCondition::Acknowledged,
         ServiceCondition::Pending,
@@ -199,6 +213,11 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
             .prop_map(|(service, target)| Change::AcknowledgementDropped { service, target }),
         1 => (any_service(), of(record))
             .prop_map(|(service, record)| Change::Service { service, record }),
+        1 => (any_service(), any_time()).prop_map(|(service, at)| Change::Notified { service, at }),
+        1 => (any_service(), of(any_time()))
+            .prop_map(|(service, since)| Change::Waits { service, since }),
+        1 => (any_service(), of(retry))
+            .prop_map(|(service, retry)| Change::Retried { service, retry }),
         2 => any_intent().prop_map(Change::Intent),
         1 => prop_oneof![0u64..3, Just(u64::MAX)].prop_map(|id| Change::IntentClosed { id }),
         5 => any_quarantine().prop_map(Change::Quarantined),

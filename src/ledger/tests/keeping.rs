@@ -100,7 +100,7 @@ fn a_newer_ledger_is_left_alone_and_its_writer_named() {
             error,
             LedgerError::Newer {
                 found: 9,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -208,4 +208,50 @@ fn a_place_that_cannot_be_a_directory_is_an_error_that_names_it() {
     assert!(error.to_string().contains("file"), "{error}");
     let error = Ledger::open(&file).unwrap_err();
     assert!(matches!(error, LedgerError::Io { .. }), "{error}");
+}
+
+/// A ledger as version 1 of the schema had it, and what it holds.
+fn of_version_1(directory: &Path, besides: &str) -> State {
+    let ledger = open(directory);
+    wait(ledger.commit(vec![received("a", "one", 1), session("a", "secret")])).unwrap();
+    let held = wait(ledger.load()).unwrap();
+    drop(ledger);
+    let older =
+        "DROP TABLE notified; DROP TABLE waits; DROP TABLE retries; DROP TABLE installed_parts;
+         UPDATE meta SET value = '1' WHERE key = 'schema'; PRAGMA user_version = 1;";
+    raw(directory)
+        .execute_batch(&format!("{older}{besides}"))
+        .unwrap();
+    held
+}
+
+#[test]
+fn a_ledger_of_version_1_is_read_as_it_is_and_taken_over_with_all_that_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = of_version_1(directory.path(), "");
+    assert_eq!(Ledger::read(directory.path()).unwrap().unwrap(), held);
+    let opened = Ledger::open(directory.path()).unwrap();
+    assert_eq!(opened.moved_aside, None);
+    assert_eq!(wait(opened.ledger.load()).unwrap(), held);
+    let nginx = crate::settings::ServiceName::from("nginx");
+    let notified = Change::Notified {
+        service: nginx.clone(),
+        at: at(7),
+    };
+    wait(opened.ledger.commit(vec![notified])).unwrap();
+    drop(opened);
+    let taken_over = Ledger::read(directory.path()).unwrap().unwrap();
+    assert_eq!(taken_over.notified.get(&nginx), Some(&at(7)));
+}
+
+#[test]
+fn a_ledger_of_version_1_that_lacks_one_of_its_tables_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    of_version_1(directory.path(), "DROP TABLE polls");
+    assert!(
+        Ledger::open(directory.path())
+            .unwrap()
+            .moved_aside
+            .is_some()
+    );
 }
