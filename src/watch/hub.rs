@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -56,7 +57,12 @@ impl Hub {
             return Ok(hub);
         }
         let (sender, events) = channel();
-        let inotify = notify::recommended_watcher(sender).map_err(WatchError::Instance)?;
+        let mut inotify = notify::recommended_watcher(sender).map_err(WatchError::Instance)?;
+        // Without the thread that it starts it panics whenever it is used, or dropped; only this call says so.
+        if let Err(error) = inotify.configure(notify::Config::default()) {
+            let _never_dropped = ManuallyDrop::new(inotify);
+            return Err(WatchError::Instance(error));
+        }
         let state = State {
             inotify,
             next_subscriber: 0,
