@@ -49,8 +49,7 @@ impl Directory {
         }
         let parent = self.path.parent().filter(|parent| *parent != Path::new(""));
         let parent = parent.unwrap_or(Path::new("."));
-        fs::create_dir_all(parent)
-            .map_err(|error| LedgerError::io("create the directory", parent, error))?;
+        make_parents(parent)?;
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.path.is_dir() => {
@@ -289,6 +288,19 @@ fn holder(file: &File) -> u32 {
 fn set_mode(path: &Path, mode: u32) -> Result<(), LedgerError> {
     fs::set_permissions(path, Permissions::from_mode(mode))
         .map_err(|error| LedgerError::io("set the mode of", path, error))
+}
+
+/// Each with a synced name: where it is lost, the ledger is.
+fn make_parents(path: &Path) -> Result<(), LedgerError> {
+    let lies_in = |path: &Path| match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(path)
+        .map_err(|error| LedgerError::io("create the directory", path, error))?;
+    let named = missing.iter().filter(|path| **path != Path::new(""));
+    named.rev().try_for_each(|made| sync(&lies_in(made)))
 }
 
 /// Of a directory, or of a file that SQLite has written without it.
