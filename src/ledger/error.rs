@@ -1,5 +1,6 @@
 //! What can go wrong with the ledger, sorted by what happens next.
 
+use std::fmt;
 use std::path::Path;
 
 use rusqlite::ErrorCode;
@@ -33,7 +34,7 @@ pub enum LedgerError {
         step: &'static str,
         path: String,
         #[source]
-        source: rusqlite::Error,
+        source: Cause,
     },
     /// What a write has left behind is unknown; the next request opens the file anew.
     #[error(
@@ -43,7 +44,7 @@ pub enum LedgerError {
         step: &'static str,
         path: String,
         #[source]
-        source: rusqlite::Error,
+        source: Cause,
     },
     /// Nothing was written; the ledger is whole.
     #[error("cannot {step} in the ledger `{path}`: free space on its file system")]
@@ -51,7 +52,7 @@ pub enum LedgerError {
         step: &'static str,
         path: String,
         #[source]
-        source: rusqlite::Error,
+        source: Cause,
     },
     /// Found while running. The next start moves the ledger aside.
     #[error(
@@ -61,7 +62,7 @@ pub enum LedgerError {
         step: &'static str,
         path: String,
         #[source]
-        source: rusqlite::Error,
+        source: Cause,
     },
     /// Removed while it was open, and not to be read any more.
     #[error(
@@ -136,7 +137,7 @@ impl LedgerError {
                 step,
                 path: place,
                 source,
-            } => LedgerError::sqlite(step, Path::new(place), again(source)),
+            } => LedgerError::sqlite(step, Path::new(place), again(&source.0)),
             LedgerError::Gone { path } => LedgerError::Gone { path: path.clone() },
             LedgerError::Replaced { path } => LedgerError::Replaced { path: path.clone() },
             LedgerError::Ended => LedgerError::Ended,
@@ -145,7 +146,9 @@ impl LedgerError {
 
     pub(super) fn sqlite(step: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         let path = path.display().to_string();
-        match kind(&source) {
+        let kind = kind(&source);
+        let source = Cause(source);
+        match kind {
             Kind::Damage => LedgerError::Damaged { step, path, source },
             Kind::Full => LedgerError::Full { step, path, source },
             Kind::Io => LedgerError::Disk { step, path, source },
@@ -153,6 +156,26 @@ impl LedgerError {
         }
     }
 }
+
+/// What SQLite said, once: the library's error repeats it as its own cause.
+#[derive(Debug)]
+pub struct Cause(pub(super) rusqlite::Error);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rusqlite::Error::SqliteFailure(failure, Some(said)) = &self.0 else {
+            return self.0.fmt(f);
+        };
+        f.write_str(said)?;
+        // The higher bits tell one call that failed from another: reading, writing, locking.
+        match failure.extended_code > 0xff {
+            true => write!(f, " (SQLite's code {})", failure.extended_code),
+            false => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Cause {}
 
 /// What follows from an error of SQLite's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,4 +226,28 @@ pub(super) fn damage(what: impl Into<String>) -> rusqlite::Error {
         rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
         Some(what.into()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::with_causes;
+
+    #[test]
+    fn what_sqlite_said_is_told_once() {
+        let said = |code, text: &str| {
+            let error =
+                rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(text.into()));
+            with_causes(&LedgerError::sqlite("commit", Path::new("/l"), error))
+        };
+        assert_eq!(
+            said(rusqlite::ffi::SQLITE_FULL, "database or disk is full"),
+            "cannot commit in the ledger `/l`: free space on its file system: database or disk is full"
+        );
+        assert_eq!(
+            said(rusqlite::ffi::SQLITE_IOERR_WRITE, "disk I/O error"),
+            "cannot commit in the ledger `/l`: its disk or file system fails, or is read-only: mend it: \
+             disk I/O error (SQLite's code 778)"
+        );
+    }
 }

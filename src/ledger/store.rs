@@ -371,7 +371,7 @@ impl Store {
 /// While opening, every statement is right, so an error that blames one (no such table, unknown format) is the file's.
 fn blame_the_file(error: LedgerError) -> LedgerError {
     match error {
-        LedgerError::Sqlite { step, path, source } if schema::is_the_files(&source) => {
+        LedgerError::Sqlite { step, path, source } if schema::is_the_files(&source.0) => {
             LedgerError::Damaged { step, path, source }
         }
         other => other,
