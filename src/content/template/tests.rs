@@ -231,7 +231,7 @@ fn a_template_reaches_no_file_but_those_below_its_directory_that_it_names() {
         ),
         (
             "{% include 'gone' %}",
-            "template of target `/t` `t.j2`: cannot load `gone`: cannot read it: No such file or directory (os error 2) Some((1, 1))",
+            "template of target `/t` `t.j2`: cannot load `gone`: cannot read it: No such file or directory (os error 2); put the file there, or correct the path that leads to it Some((1, 1))",
         ),
     ] {
         assert_eq!(
@@ -270,7 +270,7 @@ fn a_template_that_does_not_compile_says_where() {
     assert!(missing.is_err_and(|errors| errors[0].at.is_none()));
     let directory = tempfile::tempdir().expect("a directory");
     let folder = Template::load("x", directory.path(), &mut BTreeMap::new());
-    assert!(folder.is_err_and(|errors| errors[0].message == "not a regular file"));
+    assert!(folder.is_err_and(|errors| errors[0].message.starts_with("not a regular file")));
 }
 
 #[test]
