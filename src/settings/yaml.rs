@@ -250,7 +250,7 @@ impl Builder<'_> {
 
 fn accept(node: Node, seen: &mut HashMap<String, Place>, findings: &mut Findings) -> Key {
     let at = node.at;
-    let Kind::Scalar { text, .. } = node.kind else {
+    let Kind::Scalar { text, quoted } = node.kind else {
         if !matches!(node.kind, Kind::Broken) {
             findings
                 .error(at, format!("a key is a text, this is {}", node.noun()))
@@ -258,7 +258,8 @@ fn accept(node: Node, seen: &mut HashMap<String, Place>, findings: &mut Findings
         }
         return Key::Rejected;
     };
-    if text == "<<" {
+    // In quotes it is a text like any other, in YAML too.
+    if text == "<<" && !quoted {
         findings
             .error(at, "merge keys (`<<`) are not part of the settings")
             .help("write the keys out, or put what profiles share under `defaults:`");
@@ -286,6 +287,13 @@ mod tests {
         let node = parse(text, 0, &mut findings);
         let failed = findings.has_errors();
         (node, usize::from(failed))
+    }
+
+    #[test]
+    fn a_merge_key_is_one_only_without_quotes() {
+        for (text, errors) in [("<<: x", 1), ("\"<<\": x", 0), ("'<<': x", 0)] {
+            assert_eq!(parsed(text).1, errors, "{text}");
+        }
     }
 
     #[test]
