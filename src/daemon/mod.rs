@@ -42,8 +42,9 @@ use crate::transaction::{Component, Hands, Machine};
 
 use queue::{Message, QueueHandle};
 
-/// Calls to the service at the same time: a thousand profiles of one tick must not be a thousand connections.
-const CALLS_AT_ONCE: usize = 64;
+/// Polls at the same time: a thousand profiles of one tick must not be a thousand connections. A poll waits for its turn
+/// here, before it begins: one that is cut off inside counts as sent. So the bound of the source's own is not reached.
+const POLLS_AT_ONCE: usize = 64;
 /// After `stop_timeout`, for a line in the ledger.
 const LEAVING: Duration = Duration::from_secs(2);
 
@@ -123,7 +124,7 @@ impl Daemon {
             clock,
             queues: Vec::new(),
             ready,
-            permits: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            permits: Arc::new(Semaphore::new(POLLS_AT_ONCE)),
             news: Arc::new(Notify::new()),
         };
         let state = daemon.ledger.load().await?;

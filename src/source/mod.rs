@@ -39,7 +39,8 @@ use connector::Connections;
 use environment::Environment;
 use fault::{BadRequest, Call, Operation};
 
-/// Calls that are under way at once: each has a connection of its own.
+/// Calls that are under way at once, whoever makes them: each has a connection of its own. The daemon allows itself fewer
+/// polls at once; `plan` asks for all profiles without a bound of its own.
 const CALLS_AT_ONCE: usize = 128;
 /// How long a region that nobody knows is not asked for again.
 const REGION_PATIENCE: Duration = Duration::from_secs(20);
