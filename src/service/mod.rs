@@ -1,5 +1,6 @@
 //! Notifies the programs that depend on targets, and asks whether they are well.
 
+mod clocks;
 mod command;
 mod http;
 mod pid_file;
@@ -7,6 +8,7 @@ mod probe;
 mod running_process;
 mod signal;
 mod unit;
+mod whose;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,8 +17,9 @@ use jiff::Timestamp;
 
 use crate::clock::{Clock, Now};
 use crate::process::Surroundings;
-use crate::settings::{Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarget};
+use crate::settings::{Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarget, Whose};
 
+use clocks::Clocks;
 use http::Http;
 use pid_file::PidFile;
 use signal::Recipient;
@@ -80,7 +83,7 @@ impl Services {
             Notify::Reload { .. } => Some(("reload", &systemctl)),
             Notify::Signal { to, .. } => match to {
                 SignalTarget::Unit(_) => Some(("signal", &systemctl)),
-                SignalTarget::PidFile(_) => None,
+                SignalTarget::PidFile(_) | SignalTarget::Executable(_) => None,
             },
         };
         let probe = service.probe.as_ref().and_then(|probe| match &probe.ask {
@@ -102,9 +105,19 @@ impl Services {
             Notify::Command(_) => return Running::Unknown,
             Notify::Signal {
                 to: SignalTarget::PidFile(path),
+                whose,
+                ..
+            } => return self.pid_file(path, whose).running(),
+            Notify::Signal {
+                to: SignalTarget::Executable(_),
+                whose,
                 ..
             } => {
-                return self.pid_file(path).running();
+                return match signal::by_executable(whose.clone()).await {
+                    Ok(_) => Running::Yes,
+                    Err(Verdict::Nobody(_)) => Running::No,
+                    Err(_) => Running::Unknown,
+                };
             }
             Notify::Signal {
                 to: SignalTarget::Unit(unit),
@@ -123,10 +136,11 @@ impl Services {
     pub async fn has_ended(&self, service: &Service) -> bool {
         if let Notify::Signal {
             to: SignalTarget::PidFile(path),
+            whose,
             ..
         } = &service.notify
         {
-            self.pid_file(path).wait_while_rewritten().await;
+            self.pid_file(path, whose).wait_while_rewritten().await;
         }
         self.running(service).await == Running::No
     }
@@ -160,15 +174,17 @@ impl Services {
     ) -> Verdict {
         match &service.notify {
             Notify::Reload { unit, verb } => self.unit(unit, service).notify(*verb).await,
-            Notify::Signal { signal, to } => {
+            Notify::Signal { signal, to, whose } => {
                 let recipient = match to {
-                    SignalTarget::PidFile(path) => Recipient::PidFile(self.pid_file(path)),
-                    SignalTarget::Unit(unit) => Recipient::Unit(self.unit(unit, service)),
+                    SignalTarget::PidFile(path) => Recipient::PidFile(self.pid_file(path, whose)),
+                    SignalTarget::Unit(unit) => {
+                        Recipient::Unit(self.unit(unit, service), whose.clone())
+                    }
+                    SignalTarget::Executable(_) => Recipient::Executable(whose.clone()),
                 };
                 let since = signal::Since {
                     files: since,
-                    began: self.began,
-                    now: self.clock.now(),
+                    clocks: self.clocks(),
                 };
                 signal::notify(signal, recipient, since).await
             }
@@ -209,7 +225,7 @@ impl Services {
                 ..
             } => self.unit(unit, service).start_again().await,
             Notify::Signal {
-                to: SignalTarget::PidFile(_),
+                to: SignalTarget::PidFile(_) | SignalTarget::Executable(_),
                 ..
             }
             | Notify::Command(_) => {
@@ -222,11 +238,22 @@ impl Services {
         Unit::new(name, &self.surroundings, service.timeout)
     }
 
-    fn pid_file(&self, path: &Path) -> PidFile {
-        PidFile::new(match &self.root {
+    fn pid_file(&self, path: &Path, whose: &Whose) -> PidFile {
+        PidFile::new(self.rooted(path), whose.clone(), self.clocks())
+    }
+
+    fn rooted(&self, path: &Path) -> PathBuf {
+        match &self.root {
             Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
             None => path.to_owned(),
-        })
+        }
+    }
+
+    fn clocks(&self) -> Clocks {
+        Clocks {
+            began: self.began,
+            now: self.clock.now(),
+        }
     }
 
     fn of(&self, service: &Service, about: &[(String, String)]) -> Surroundings {

@@ -11,6 +11,10 @@ pub struct RunningProcess {
     pub started: Duration,
     /// Real and effective.
     pub users: [u32; 2],
+    /// The number of the process that started it, or that took it over.
+    pub parent: i32,
+    /// It lives in a PID namespace below ours: in a container.
+    pub nested: bool,
     /// Caught or ignored; bit n-1 is signal n.
     handled: u64,
     /// Blocked at this moment.
@@ -76,8 +80,9 @@ impl RunningProcess {
         if matches!(fields.next()?, "Z" | "X" | "x") {
             return None;
         }
-        // Field 22 of the file; the state is field 3.
-        let ticks: u64 = fields.nth(18)?.parse().ok()?;
+        // Field 22 of the file; the state is field 3, the parent field 4.
+        let parent = fields.next()?.parse().ok()?;
+        let ticks: u64 = fields.nth(17)?.parse().ok()?;
         let of = |key: &str| {
             status
                 .lines()
@@ -89,6 +94,8 @@ impl RunningProcess {
         Some(RunningProcess {
             started: Duration::from_millis(ticks.checked_mul(1000 / TICKS)?),
             users: [users.next()??, users.next()??],
+            parent,
+            nested: of("NSpid:").is_some_and(|numbers| numbers.split_whitespace().count() > 1),
             handled: mask("SigCgt:")? | mask("SigIgn:")?,
             blocked: mask("SigBlk:")?,
         })
@@ -107,6 +114,9 @@ mod tests {
         let process = RunningProcess::parse(stat, status).unwrap();
         assert_eq!(process.started, Duration::from_millis(123_450));
         assert_eq!(process.users, [1000, 33]);
+        assert_eq!((process.parent, process.nested), (1, false));
+        let nested = format!("{status}NSpid:\t42\t1\n");
+        assert!(RunningProcess::parse(stat, &nested).unwrap().nested);
         assert_eq!(process.effect_of(Signal::HUP), Effect::Borne, "caught");
         assert_eq!(process.effect_of(Signal::USR1), Effect::Held);
         assert_eq!(process.effect_of(Signal::USR2), Effect::Deadly);

@@ -3,31 +3,34 @@
 use std::io;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::Verdict;
+use super::clocks::Clocks;
 use super::pid_file::PidFile;
 use super::running_process::{Effect, RunningProcess};
 use super::unit::Unit;
-use crate::clock::Now;
+use super::whose::{self, NotFound, Other};
 use crate::process::Pidfd;
-use crate::settings::Signal;
+use crate::settings::{Signal, Whose};
 
 /// Whose process is signalled.
 pub enum Recipient<'a> {
     PidFile(PidFile),
-    /// The unit's main process.
-    Unit(Unit<'a>),
+    /// The unit's main process, and what it must be.
+    Unit(Unit<'a>, Whose),
+    /// The master among those that run a file.
+    Executable(Whose),
 }
 
 /// Since when the files are in place, and how far the clocks can be trusted on that.
 #[derive(Clone, Copy, Debug)]
 pub struct Since {
     pub files: Timestamp,
-    pub began: Now,
-    pub now: Now,
+    pub clocks: Clocks,
 }
 
 /// How long a process is watched after its signal: one that dies of its new files mostly does so at once.
@@ -35,8 +38,6 @@ const WATCHED: Duration = Duration::from_millis(100);
 /// How often and at what distance a process is looked at that holds a signal back.
 const LOOKS: u32 = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(7);
-/// Wall clock against steady clock; more than this and the wall clock has been set.
-const CLOCKS_AGREE: SignedDuration = SignedDuration::from_millis(50);
 /// By how much later than the files a process must have started, to be sure that it read them.
 const CLEARLY: Duration = Duration::from_millis(100);
 
@@ -131,12 +132,34 @@ impl Recipient<'_> {
                 true => Verdict::Nobody(error.to_string()),
                 false => Verdict::Undecided(error.to_string()),
             }),
-            Recipient::Unit(unit) => main_process(unit).await,
+            Recipient::Unit(unit, whose) => main_process(unit, whose).await,
+            Recipient::Executable(whose) => by_executable(whose.clone()).await,
         }
     }
 }
 
-async fn main_process(unit: &Unit<'_>) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
+/// Looks at every process of the host, which on a big one takes a moment.
+pub async fn by_executable(whose: Whose) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
+    let context = tokio::runtime::Handle::current();
+    let found = spawn_blocking(move || {
+        // A descriptor of a process is watched by the runtime.
+        let _in_runtime = context.enter();
+        whose::find(&whose)
+    });
+    match found.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(NotFound::Nobody(text))) => Err(Verdict::Nobody(text)),
+        Ok(Err(NotFound::Undecided(text))) => Err(Verdict::Undecided(text)),
+        Err(error) => Err(Verdict::Undecided(format!(
+            "cannot look for the process: {error}"
+        ))),
+    }
+}
+
+async fn main_process(
+    unit: &Unit<'_>,
+    whose: &Whose,
+) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
     let pid = unit.running_state().await?.main_pid;
     let name = unit.name();
     if pid <= 1 {
@@ -158,9 +181,14 @@ async fn main_process(unit: &Unit<'_>) -> Result<(i32, Pidfd, RunningProcess), V
     })?;
     let process = RunningProcess::read(pid).ok_or_else(gone)?;
     // Asked again with the descriptor in hand: the number cannot have changed hands in between.
-    match unit.running_state().await?.main_pid == pid {
-        true => Ok((pid, pidfd, process)),
-        false => Err(gone()),
+    if unit.running_state().await?.main_pid != pid {
+        return Err(gone());
+    }
+    match whose::check(whose, pid, &process) {
+        Ok(()) => Ok((pid, pidfd, process)),
+        Err(Other::Stranger(why) | Other::Unknown(why)) => Err(Verdict::Undecided(format!(
+            "main process {pid} of unit `{name}` {why}"
+        ))),
     }
 }
 
@@ -168,13 +196,8 @@ impl Since {
     /// Whether whatever started at this time since boot has certainly read the files. In doubt it has not:
     /// to be told once more does a process no harm, and not to be told at all does.
     fn is_before(&self, started: Duration) -> bool {
-        let (began, now) = (self.began, self.now);
-        if self.files < began.wall || self.files > now.wall {
-            return false;
-        }
-        let steadily = SignedDuration::try_from(now.steady.saturating_sub(began.steady));
-        let set_by = steadily.map(|steadily| now.wall.duration_since(began.wall) - steadily);
-        if !set_by.is_ok_and(|by| by.abs() <= CLOCKS_AGREE) {
+        let Clocks { began, now } = self.clocks;
+        if self.files < began.wall || self.files > now.wall || !self.clocks.agree() {
             return false;
         }
         let ago = Duration::try_from(now.wall.duration_since(self.files)).unwrap_or(Duration::MAX);
@@ -192,6 +215,7 @@ impl Since {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Now;
 
     fn at(wall: i64, steady: u64) -> Now {
         Now {
@@ -203,8 +227,7 @@ mod tests {
     fn files(at: i64, began: Now, now: Now) -> Since {
         Since {
             files: Timestamp::from_second(at).unwrap(),
-            began,
-            now,
+            clocks: Clocks { began, now },
         }
     }
 

@@ -141,7 +141,7 @@ fn unit(service: &Service) -> Option<&str> {
             ..
         } => Some(unit),
         Notify::Signal {
-            to: SignalTarget::PidFile(_),
+            to: SignalTarget::PidFile(_) | SignalTarget::Executable(_),
             ..
         }
         | Notify::Command(_) => None,

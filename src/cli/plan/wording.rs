@@ -15,11 +15,18 @@ pub fn named(version: &Version) -> String {
 pub fn how(service: &Service) -> String {
     match &service.notify {
         Notify::Reload { unit, verb } => format!("{} {unit}", verb.word()),
-        Notify::Signal { signal, to } => match to {
+        Notify::Signal { signal, to, .. } => match to {
             SignalTarget::PidFile(file) => {
                 format!("SIG{} to the process of {}", signal.name, file.display())
             }
             SignalTarget::Unit(unit) => format!("SIG{} to {unit}", signal.name),
+            SignalTarget::Executable(file) => {
+                format!(
+                    "SIG{} to the process that runs {}",
+                    signal.name,
+                    file.display()
+                )
+            }
         },
         Notify::Command(_) => "its command".to_owned(),
     }

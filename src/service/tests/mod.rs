@@ -3,6 +3,7 @@ mod pid_files;
 mod probes;
 mod real_systemd;
 mod units;
+mod whose;
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use super::*;
-use crate::settings::{OnFailure, Probe, ServiceName, Signal};
+use crate::settings::{OnFailure, Principal, Probe, ServiceName, Signal};
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -3,21 +3,22 @@ use std::process::Child;
 
 use super::*;
 
-fn hup(pid_file: PathBuf) -> Service {
+pub fn hup(pid_file: PathBuf) -> Service {
     service(Notify::Signal {
         signal: Signal {
             name: "HUP".to_owned(),
             number: 1,
         },
         to: SignalTarget::PidFile(pid_file),
+        whose: Whose::default(),
     })
 }
 
 /// A shell program that writes `pid` when it is ready, killed at the end of the test.
-struct Daemon(Child);
+pub struct Daemon(pub Child);
 
 impl Daemon {
-    async fn start(place: &Place, setup: &str) -> Daemon {
+    pub async fn start(place: &Place, setup: &str) -> Daemon {
         let line = format!(
             "{setup}; umask 022; echo $$ >pid.tmp; mv pid.tmp pid; while :; do sleep 0.01; done"
         );
@@ -39,7 +40,7 @@ impl Drop for Daemon {
     }
 }
 
-async fn told(place: &Place, since: Timestamp) -> Verdict {
+pub async fn told(place: &Place, since: Timestamp) -> Verdict {
     let service = hup(place.path("pid"));
     place.services.notify(&service, since, &[]).await
 }
@@ -222,7 +223,11 @@ async fn a_real_time_signal_is_refused_in_words() {
         number: 35,
     };
     let to = SignalTarget::PidFile(place.path("pid"));
-    let service = service(Notify::Signal { signal, to });
+    let service = service(Notify::Signal {
+        signal,
+        to,
+        whose: Whose::default(),
+    });
     let verdict = place.services.notify(&service, long_ago(), &[]).await;
     assert!(undecided(verdict).contains("RTMIN+1"));
 }

@@ -97,7 +97,11 @@ async fn real_units_are_judged_as_systemd_judges_them() {
         number: 1,
     };
     let to = SignalTarget::Unit("t-hup.service".to_owned());
-    let hup = service(Notify::Signal { signal, to });
+    let hup = service(Notify::Signal {
+        signal,
+        to,
+        whose: Whose::default(),
+    });
     let verdict = place.services.notify(&hup, long_ago(), &[]).await;
     assert_eq!(verdict, Verdict::Accepted);
     until("the signal arrived", || exists(Path::new("/run/hup"))).await;

@@ -239,7 +239,11 @@ async fn the_main_process_of_a_unit_is_signalled() {
         number: 1,
     };
     let to = SignalTarget::Unit("shop.service".to_owned());
-    let service = service(Notify::Signal { signal: hup, to });
+    let service = service(Notify::Signal {
+        signal: hup,
+        to,
+        whose: Whose::default(),
+    });
     let told = async || place.services.notify(&service, long_ago(), &[]).await;
 
     place.write("state", &state("active", "running", 0));

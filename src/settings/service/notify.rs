@@ -6,7 +6,7 @@ use super::optional;
 use crate::settings::field::{Field, Given};
 use crate::settings::finding::{Findings, Place};
 use crate::settings::path::absolute_path;
-use crate::settings::valid::{Notify, ReloadVerb, SignalTarget};
+use crate::settings::valid::{Notify, ReloadVerb, SignalTarget, Whose};
 use crate::settings::written;
 
 pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) -> Option<Notify> {
@@ -75,13 +75,25 @@ fn signal(given: &Given<written::Signalled>, findings: &mut Findings) -> Option<
             .error(given.key, "`signal` has no `name`")
             .help("write `name: HUP` for SIGHUP");
     }
-    let to = match (&written.pid_file, &written.unit) {
-        (Field::Absent, Field::Absent) => {
-            findings
-                .error(given.key, "`signal` does not say to whom")
-                .help("add `pid_file: /run/NAME.pid` or `unit: NAME.service`");
-            None
+    let executable = match &written.executable {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(file) => {
+            let path = absolute_path(file.at, &file.value, "an `executable`", findings);
+            path.map(|path| Some(PathBuf::from(path.as_str())))
         }
+    };
+    let to = match (&written.pid_file, &written.unit) {
+        (Field::Absent, Field::Absent) => match &executable {
+            Some(Some(file)) => Some(SignalTarget::Executable(file.clone())),
+            Some(None) => {
+                findings
+                    .error(given.key, "`signal` does not say to whom")
+                    .help("add `pid_file: /run/NAME.pid`, `unit: NAME.service` or `executable: /usr/sbin/NAME`");
+                None
+            }
+            None => None,
+        },
         (Field::Given(file), Field::Given(unit)) => {
             findings
                 .error(
@@ -97,9 +109,14 @@ fn signal(given: &Given<written::Signalled>, findings: &mut Findings) -> Option<
         (_, Field::Given(name)) => unit(name, findings).map(SignalTarget::Unit),
         (Field::Broken, _) | (_, Field::Broken) => None,
     };
+    let user = optional(&written.user);
     Some(Notify::Signal {
         signal: written.name.value()?.clone(),
         to: to?,
+        whose: Whose {
+            executable: executable?,
+            user: user?,
+        },
     })
 }
 

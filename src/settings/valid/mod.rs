@@ -251,7 +251,7 @@ impl Target {
 }
 
 /// A user or group: by number, or by a name that is looked up when a file is staged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Principal {
     Id(u32),
     Name(String),

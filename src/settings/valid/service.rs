@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ServiceName;
+use super::{Principal, ServiceName};
 
 /// An argv that runs without a shell, or a line that the operator wrote for `/bin/sh -c`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,8 +29,15 @@ pub struct Service {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Notify {
-    Reload { unit: String, verb: ReloadVerb },
-    Signal { signal: Signal, to: SignalTarget },
+    Reload {
+        unit: String,
+        verb: ReloadVerb,
+    },
+    Signal {
+        signal: Signal,
+        to: SignalTarget,
+        whose: Whose,
+    },
     Command(Command),
 }
 
@@ -56,6 +63,17 @@ pub enum SignalTarget {
     /// Below the alternate root, like a target.
     PidFile(PathBuf),
     Unit(String),
+    /// The process that runs this file and was started by no other one that does.
+    Executable(PathBuf),
+}
+
+/// What a process must be to be signalled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Whose {
+    /// It runs this file; always given where the file is how the process is found.
+    pub executable: Option<PathBuf>,
+    /// It runs as this user.
+    pub user: Option<Principal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::settings::field::written;
-use crate::settings::valid::{Command, OnFailure, ReloadVerb, Signal};
+use crate::settings::valid::{Command, OnFailure, Principal, ReloadVerb, Signal};
 
 written!(Service, "a service" {
     check: Command,
@@ -17,7 +17,13 @@ written!(Service, "a service" {
 
 written!(Reload, "`reload`" { unit: String, verb: ReloadVerb });
 
-written!(Signalled, "`signal`" { name: Signal, pid_file: String, unit: String });
+written!(Signalled, "`signal`" {
+    name: Signal,
+    pid_file: String,
+    unit: String,
+    executable: String,
+    user: Principal,
+});
 
 written!(Probe, "a probe" {
     http: String,

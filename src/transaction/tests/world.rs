@@ -17,7 +17,7 @@ use crate::service::{Running, Verdict};
 use crate::settings::{
     AwsSettings, Command, FileSet, Notify, OnFailure, Probe, ProbeAsk, Profile, ProfileName,
     Render, Service, ServiceName, SetFile, Settings, Signal, SignalTarget, SourceSettings, Target,
-    TargetPath, Validate,
+    TargetPath, Validate, Whose,
 };
 use crate::words::with_causes;
 
@@ -101,6 +101,7 @@ pub fn service(name: &str, on_failure: OnFailure) -> Service {
                 number: 1,
             },
             to: SignalTarget::PidFile("/run/it.pid".into()),
+            whose: Whose::default(),
         },
         probe: Some(Probe {
             ask: ProbeAsk::Command(command),
