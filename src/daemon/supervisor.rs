@@ -26,6 +26,9 @@ pub type Reread = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 /// Between two looks for the status line: a storm of news must not become a storm of looks.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
+/// What the service manager waits longer than our own limits: for a disk, or for a machine that is busy.
+const MARGIN: Duration = Duration::from_secs(30);
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
@@ -72,7 +75,9 @@ pub async fn supervise(
         ready: false,
     };
     let end = supervisor.watch(signals, inbox).await;
-    systemd.stopping();
+    // A reload may have changed it; one that is under way comes first, then the queues.
+    let stop_timeout = supervisor.stop_timeout().unwrap_or(stop_timeout);
+    systemd.stopping(stop_timeout.saturating_mul(2).saturating_add(MARGIN));
     control.stop().await;
     supervisor.stop(stop_timeout).await;
     Ok(end)
@@ -121,7 +126,9 @@ impl Supervisor {
         let Some(ready_timeout) = self.daemon.as_ref().map(|it| it.settings().ready_timeout) else {
             return RunEnd::Broken;
         };
-        self.systemd.extend(ready_timeout);
+        // Who gives up first says why: that should be us, with what it takes to end.
+        self.systemd
+            .starting(ready_timeout.saturating_add(MARGIN));
         let news = Arc::clone(&self.news);
         let late = tokio::time::sleep(ready_timeout);
         tokio::pin!(late);
@@ -308,6 +315,10 @@ impl Supervisor {
                 systemd.alive();
             }
         }));
+    }
+
+    fn stop_timeout(&self) -> Option<Duration> {
+        Some(self.daemon.as_ref()?.settings().stop_timeout)
     }
 
     async fn stop(self, stop_timeout: Duration) {

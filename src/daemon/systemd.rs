@@ -67,18 +67,19 @@ impl Systemd {
         }
     }
 
-    pub fn stopping(&self) {
-        self.insist(&[NotifyState::Stopping]);
+    /// We end, and that may take so long whatever the unit says.
+    pub fn stopping(&self, within: Duration) {
+        let time = extension(within);
+        self.insist(&[NotifyState::Stopping, NotifyState::Custom(&time)]);
     }
 
     pub fn alive(&self) {
         self.mention(&[NotifyState::Watchdog]);
     }
 
-    /// Start-up may take this much longer.
-    pub fn extend(&self, more: Duration) {
-        let microseconds = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
-        self.mention(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
+    /// Start-up may take so long from now on, whatever the unit says.
+    pub fn starting(&self, within: Duration) {
+        self.insist(&[NotifyState::Custom(&extension(within))]);
     }
 
     /// Now or never.
@@ -150,6 +151,12 @@ fn connected(socket: &OsStr) -> io::Result<UnixDatagram> {
     Ok(connection)
 }
 
+/// sd-notify's own stops at 71 minutes.
+fn extension(time: Duration) -> String {
+    let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    format!("EXTEND_TIMEOUT_USEC={microseconds}")
+}
+
 fn message(states: &[NotifyState<'_>]) -> String {
     states.iter().map(|state| format!("{state}\n")).collect()
 }
@@ -208,7 +215,13 @@ mod tests {
         let name = format!("appconfigd-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let manager = UnixDatagram::bind_addr(&address).expect("a socket");
-        Systemd::new(Some(format!("@{name}").into()), None).stopping();
-        assert_eq!(heard(&manager), "STOPPING=1\n");
+        let systemd = Systemd::new(Some(format!("@{name}").into()), None);
+        systemd.starting(Duration::from_secs(7200));
+        assert_eq!(heard(&manager), "EXTEND_TIMEOUT_USEC=7200000000\n");
+        systemd.stopping(Duration::from_secs(30));
+        assert_eq!(
+            heard(&manager),
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000\n"
+        );
     }
 }

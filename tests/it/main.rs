@@ -51,6 +51,7 @@ mod stand;
 mod status;
 mod storage;
 mod systemd;
+mod systemd_unit;
 mod targets;
 mod units;
 mod world;
