@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::finding::{Findings, Place, Spot};
 use super::node::{Kind, Node};
@@ -17,6 +17,7 @@ const MOST_ALIASED: usize = 100_000;
 pub fn parse(text: &str, index: usize, findings: &mut Findings) -> Option<Node> {
     let mut builder = Builder {
         text: index,
+        end: End::of(text),
         findings,
         stack: Vec::new(),
         anchors: HashMap::new(),
@@ -28,7 +29,7 @@ pub fn parse(text: &str, index: usize, findings: &mut Findings) -> Option<Node> 
         match parser.next_event() {
             None => break,
             Some(Err(error)) => {
-                builder.scan_error(&error, text);
+                builder.scan_error(&error);
                 return None;
             }
             Some(Ok((event, span))) => builder.event(event, span)?,
@@ -48,11 +49,35 @@ pub fn parse(text: &str, index: usize, findings: &mut Findings) -> Option<Node> 
 
 struct Builder<'f> {
     text: usize,
+    end: End,
     findings: &'f mut Findings,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
     aliased: usize,
     root: Option<Node>,
+}
+
+/// The last place of a text. What is missing there the parser puts on a line behind it.
+#[derive(Clone, Copy)]
+struct End {
+    line: usize,
+    column: usize,
+}
+
+impl End {
+    fn of(text: &str) -> End {
+        let line = lines(text).count().max(1);
+        let column = nth_line(text, line).chars().count();
+        End { line, column }
+    }
+
+    /// Line and column of a mark, inside the text.
+    fn hold(self, mark: &Marker) -> (usize, usize) {
+        match mark.line().max(1) {
+            line if line > self.line => (self.line, self.column),
+            line => (line, mark.col()),
+        }
+    }
 }
 
 struct Frame {
@@ -207,14 +232,8 @@ impl Builder<'_> {
         }
     }
 
-    fn scan_error(&mut self, error: &ScanError, text: &str) {
-        let marker = error.marker();
-        // Where the text ends too early, the parser stands on a line behind the last.
-        let lines = lines(text).count().max(1);
-        let (line, column) = match marker.line().max(1) {
-            line if line > lines => (lines, nth_line(text, lines).chars().count()),
-            line => (line, marker.col()),
-        };
+    fn scan_error(&mut self, error: &ScanError) {
+        let (line, column) = self.end.hold(error.marker());
         let place = Place {
             text: self.text,
             line,
@@ -233,17 +252,17 @@ impl Builder<'_> {
     }
 
     fn place(&self, span: Span) -> Place {
-        let (start, end) = (span.start, span.end);
-        let end = if end.line() > start.line() {
-            usize::MAX
-        } else {
-            end.col().max(start.col())
-        };
+        let (line, start) = self.end.hold(&span.start);
+        let (last, end) = self.end.hold(&span.end);
         Place {
             text: self.text,
-            line: start.line().max(1),
-            start: start.col(),
-            end,
+            line,
+            start,
+            end: if last > line {
+                usize::MAX
+            } else {
+                end.max(start)
+            },
         }
     }
 }
