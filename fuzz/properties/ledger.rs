@@ -259,6 +259,7 @@ fn rows(number: i64) -> Vec<Change> {
         uid: 0,
         gid: 33,
         mode: 0o640,
+        attributes: appconfigd::install::Attributes::default(),
     };
     let version = Version {
         digest,
@@ -318,7 +319,7 @@ fn rows(number: i64) -> Vec<Change> {
             target: target.clone(),
             installed: Some(Installed {
                 digest,
-                metadata,
+                metadata: metadata.clone(),
                 since: at,
                 parts: Default::default(),
             }),

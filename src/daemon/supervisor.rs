@@ -127,8 +127,7 @@ impl Supervisor {
             return RunEnd::Broken;
         };
         // Who gives up first says why: that should be us, with what it takes to end.
-        self.systemd
-            .starting(ready_timeout.saturating_add(MARGIN));
+        self.systemd.starting(ready_timeout.saturating_add(MARGIN));
         let news = Arc::clone(&self.news);
         let late = tokio::time::sleep(ready_timeout);
         tokio::pin!(late);

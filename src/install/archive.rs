@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::Metadata;
 use super::tree::{Entry, Tree, What};
+use super::{Attributes, Metadata};
 
 pub(super) const BLOCK: usize = 512;
 const NAME: usize = 100;
@@ -42,6 +42,7 @@ pub(super) fn header(path: &Path, metadata: &Metadata, what: &What, size: u64) -
                 uid: 0,
                 gid: 0,
                 mode: 0o644,
+                attributes: Attributes::default(),
             };
             let size = value.len() as u64 + 1;
             blocks.extend(block(b"././@LongLink", &ours, kind, &[], size));
@@ -174,6 +175,7 @@ impl Tree {
                 mode: number(100..108)?,
                 uid: number(108..116)?,
                 gid: number(116..124)?,
+                attributes: Attributes::default(),
             };
             let path = PathBuf::from(OsString::from_vec(path.to_vec()));
             tree.entries.insert(path, Entry { metadata, what });

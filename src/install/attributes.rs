@@ -1,11 +1,18 @@
 //! Owner, mode, ACL, extended attributes and security label of a file, set on its descriptor.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use rustix::fs::{Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Metadata;
 use super::error::InstallError;
@@ -24,9 +31,95 @@ pub(super) enum Along {
     ToNewBytes,
     /// To a copy of the same bytes.
     ToSameBytes,
+    /// To a version that has attributes of its own: the SELinux label.
+    Label,
 }
 
-/// Gives `file` its owner and group, ACL and attributes of `like`, and at last its mode: setting an ACL changes the group bits, and
+/// ACL and `user.*` attributes of a file. Cheap to clone; values are never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Attributes(Arc<BTreeMap<String, Vec<u8>>>);
+
+impl Attributes {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of an open file. None where they cannot be held: over 64 KiB in all, a name that is no text, a file system without them.
+    pub(super) fn of(file: &File) -> Attributes {
+        Attributes::read(file).unwrap_or_default()
+    }
+
+    fn read(file: &File) -> Option<Attributes> {
+        let names = sized(|buffer| rustix::fs::flistxattr(file, buffer)).ok()?;
+        let mut held = BTreeMap::new();
+        let mut size = 0;
+        for name in names.split(|byte| *byte == 0).filter(|name| is_held(name)) {
+            let value = sized(|buffer| rustix::fs::fgetxattr(file, name, buffer)).ok()?;
+            size += name.len() + value.len();
+            if size > GREATEST {
+                return None;
+            }
+            held.insert(String::from_utf8(name.to_vec()).ok()?, value);
+        }
+        Some(Attributes(Arc::new(held)))
+    }
+
+    /// Makes those of the file exactly these. The mode is to be set after it: an ACL changes the group bits.
+    pub(super) fn give(&self, file: &File, path: &Path) -> Result<(), InstallError> {
+        let has = Attributes::of(file);
+        if has == *self {
+            return Ok(());
+        }
+        for name in has.0.keys().filter(|name| !self.0.contains_key(*name)) {
+            match rustix::fs::fremovexattr(file, name.as_str()) {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(errno) => {
+                    return Err(InstallError::at("take the attributes from", path)(errno));
+                }
+            }
+        }
+        for (name, value) in self.0.iter() {
+            if has.0.get(name) != Some(value) {
+                rustix::fs::fsetxattr(file, name.as_str(), value, XattrFlags::empty())
+                    .map_err(InstallError::at("give the attributes to", path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_held(name: &[u8]) -> bool {
+    name == ACCESS_ACL.as_bytes() || name.starts_with(b"user.")
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.0
+                .iter()
+                .map(|(name, value)| (name, BASE64.encode(value))),
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Attributes, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let decoded = texts.into_iter().map(|(name, value)| {
+            let value = BASE64.decode(value).map_err(D::Error::custom)?;
+            Ok((name, value))
+        });
+        Ok(Attributes(Arc::new(decoded.collect::<Result<_, _>>()?)))
+    }
+}
+
+/// Gives `file` its owner and group, ACL and attributes of `like` or of `metadata`, and at last its mode: setting an ACL changes the group bits, and
 /// setting the mode after it sets the ACL's mask; changing the owner clears set-id bits.
 pub(super) fn dress(
     file: &File,
@@ -38,6 +131,9 @@ pub(super) fn dress(
     clear_inherited_acl(file, ACCESS_ACL, path)?;
     if let Some((like, along)) = like {
         copy_attributes(like, file, along, path)?;
+    }
+    if !matches!(like, Some((_, Along::ToNewBytes | Along::ToSameBytes))) {
+        metadata.attributes.give(file, path)?;
     }
     set_mode(file, path, metadata.mode)
 }
@@ -129,17 +225,20 @@ fn copy_attributes(from: &File, to: &File, along: Along, path: &Path) -> Result<
 
 /// Whether the attribute goes along: the step, for messages.
 fn copied(name: &[u8], along: Along) -> Option<&'static str> {
-    if name == ACCESS_ACL.as_bytes() {
-        return Some("copy the ACL to");
-    }
     if name == LABEL.as_bytes() {
         return Some("copy the security label to");
+    }
+    if matches!(along, Along::Label) {
+        return None;
+    }
+    if name == ACCESS_ACL.as_bytes() {
+        return Some("copy the ACL to");
     }
     if name.starts_with(b"user.") {
         return Some("copy the attributes to");
     }
     match along {
-        Along::ToNewBytes => None,
+        Along::ToNewBytes | Along::Label => None,
         // The kernel writes these two itself, over bytes and metadata.
         Along::ToSameBytes if name == b"security.ima" || name == b"security.evm" => None,
         Along::ToSameBytes => (name.starts_with(b"security.") || name.starts_with(b"trusted."))

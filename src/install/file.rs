@@ -8,6 +8,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat, StatxAttributes, StatxFlag
 use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest as _, Sha256};
 
+use super::attributes::Attributes;
 use super::directory::Directory;
 use super::error::{InstallError, Kind};
 use super::{Metadata, TargetKind};
@@ -34,6 +35,7 @@ impl Regular {
             uid: self.stat.st_uid,
             gid: self.stat.st_gid,
             mode: self.stat.st_mode & 0o7777,
+            attributes: Attributes::of(&self.file),
         }
     }
 

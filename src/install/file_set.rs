@@ -32,6 +32,7 @@ impl Installer {
             owner: target.owner.clone(),
             group: target.group.clone(),
             mode: Some(target.mode.unwrap_or(MODE)),
+            attributes: None,
             sensitive: false,
         };
         let whole = super::principal::metadata(&path, &wanted, &Found::Absent)?;
@@ -44,12 +45,13 @@ impl Installer {
                 owner: Some(file.owner.clone().unwrap_or(Principal::Id(whole.uid))),
                 group: Some(file.group.clone().unwrap_or(Principal::Id(whole.gid))),
                 mode: file.mode,
+                attributes: None,
                 sensitive: file.sensitive,
             };
             let metadata = super::principal::metadata(&path.join(&name), &wanted, &Found::Absent)?;
             entries.push((PathBuf::from(name), metadata, bytes));
         }
-        Ok((Tree::of(whole, entries).pack().into(), whole))
+        Ok((Tree::of(whole.clone(), entries).pack().into(), whole))
     }
 
     pub(super) fn look_at_directory(

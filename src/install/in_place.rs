@@ -52,6 +52,7 @@ pub(super) fn write_over(
     let written = std::io::copy(&mut &new.file, &mut file).map_err(failed)?;
     // Not before: a file that is cut first is empty after a crash, and in between.
     rustix::fs::ftruncate(&file, written).map_err(|errno| failed(errno.into()))?;
+    metadata.attributes.give(&file, &path)?;
     attributes::set_mode(&file, &path, metadata.mode)?;
     attributes::confirm_mode(&file, &path, metadata.mode)?;
     if let Some(stat) = times_of {
@@ -67,6 +68,7 @@ fn dress(file: &File, there: &Regular, metadata: &Metadata) -> Result<(), Instal
         return Ok(());
     }
     attributes::set_owner(file, &there.path, metadata)?;
+    metadata.attributes.give(file, &there.path)?;
     attributes::set_mode(file, &there.path, metadata.mode)?;
     attributes::confirm_mode(file, &there.path, metadata.mode)
 }

@@ -25,6 +25,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use attributes::Attributes;
 pub use error::{InstallError, Kind, NotSwapped};
 pub use site::{Site, TargetKind};
 pub use tree::Tree;
@@ -44,13 +45,16 @@ use self::site::Spot;
 use crate::protocol::Digest;
 use crate::settings::{Parents, Principal, Settings, Symlink, Target, TargetPath};
 
-/// Owner, group and permission bits of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Owner, group, permission bits and attributes of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     pub uid: u32,
     pub gid: u32,
     /// At most 0o7777.
     pub mode: u32,
+    /// Nobody declares them: those of the file that is there count, and what is put back gets those that it had.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
 }
 
 /// What the settings say about a target's metadata; `None`: that of the file which is there, else our own ids and 0644 (0600 if sensitive).
@@ -59,6 +63,7 @@ pub struct Wanted {
     pub owner: Option<Principal>,
     pub group: Option<Principal>,
     pub mode: Option<u32>,
+    pub attributes: Option<Attributes>,
     pub sensitive: bool,
 }
 

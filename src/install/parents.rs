@@ -40,6 +40,7 @@ pub(super) fn make(
             owner: parents.owner.clone(),
             group: parents.group.clone(),
             mode: Some(parents.mode.unwrap_or(MODE)),
+            attributes: None,
             sensitive: false,
         };
         let metadata = principal::metadata(&lies, &wanted, &Found::Absent)?;

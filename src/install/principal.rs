@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::unistd::{Group, User};
 
+use super::attributes::Attributes;
 use super::error::InstallError;
 use super::{Found, Metadata, Wanted};
 use crate::settings::Principal;
@@ -20,7 +21,7 @@ pub(super) fn metadata(
     found: &Found,
 ) -> Result<Metadata, InstallError> {
     let otherwise = match found {
-        Found::File { metadata, .. } | Found::Directory { metadata, .. } => *metadata,
+        Found::File { metadata, .. } | Found::Directory { metadata, .. } => metadata.clone(),
         Found::Absent => Metadata {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -29,6 +30,7 @@ pub(super) fn metadata(
             } else {
                 MODE
             },
+            attributes: Attributes::default(),
         },
     };
     Ok(Metadata {
@@ -43,6 +45,7 @@ pub(super) fn metadata(
             Some(Principal::Name(name)) => group(path, name)?,
         },
         mode: wanted.mode.unwrap_or(otherwise.mode) & 0o7777,
+        attributes: wanted.attributes.clone().unwrap_or(otherwise.attributes),
     })
 }
 

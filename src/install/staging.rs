@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::GetRandomFlags;
 
-use super::attributes::{self, Along};
+use super::attributes::{self, Along, Attributes};
 use super::directory::{Directory, Own};
 use super::error::InstallError;
 use super::file::{self, Regular};
@@ -31,7 +31,14 @@ pub(super) fn stage(
         .in_own(|own| create(own, staged, &path))
         // A full disk may have room for the directory and none for the file.
         .inspect_err(|_| directory.tidy())?;
-    let like = like.as_ref().map(|like| (&like.file, Along::ToNewBytes));
+    let like = like.as_ref().map(|like| {
+        // What somebody else has put there has attributes of its own.
+        let along = match Attributes::of(&like.file) == metadata.attributes {
+            true => Along::ToNewBytes,
+            false => Along::Label,
+        };
+        (&like.file, along)
+    });
     let filled = fill(&file, &path, bytes, metadata, like);
     if let Err(error) = filled {
         // After a failed fsync the kernel may call lost pages clean: this file is never synced again, it goes.

@@ -40,7 +40,7 @@ impl Tree {
     ) -> Tree {
         let mut entries = BTreeMap::new();
         let directory = || Entry {
-            metadata,
+            metadata: metadata.clone(),
             what: What::Directory,
         };
         entries.insert(PathBuf::new(), directory());
@@ -67,7 +67,7 @@ impl Tree {
     /// In words, by relative path: what everything in it is apart from bytes. The directory itself is `.`.
     pub fn words(&self) -> BTreeMap<&Path, String> {
         let words = |entry: &Entry| {
-            let Metadata { uid, gid, mode } = entry.metadata;
+            let Metadata { uid, gid, mode, .. } = entry.metadata;
             let what = match &entry.what {
                 What::Directory => "directory",
                 What::File(_) => "file",

@@ -120,7 +120,7 @@ impl<'a> Changes<'a> {
                 ),
                 None => self.execute("DELETE FROM refusals WHERE identity = ?1", [&identity.0]),
             },
-            Change::Installed { target, installed } => self.install(target, installed.as_ref()),
+            Change::Installed { target, installed } => self.installed(target, installed.as_ref()),
             Change::Acknowledged {
                 service,
                 target,

@@ -134,6 +134,7 @@ impl Changes<'_> {
         for delete in [
             "DELETE FROM found_files WHERE target = ?1",
             "DELETE FROM installed WHERE target = ?1",
+            "DELETE FROM installed_attributes WHERE target = ?1",
             "DELETE FROM installed_parts WHERE target = ?1",
             "DELETE FROM acknowledged WHERE target = ?1",
             "DELETE FROM held_targets WHERE target = ?1",

@@ -6,12 +6,13 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{Json, Seconds, Text, digest_text, size, text, text_or_null};
 use super::error::damage;
+use super::installed;
 use super::record::{
-    FoundFile, HeldProfile, Hold, Installed, Intent, Poll, Quarantine, Refusal, SavedSession,
-    SavedToken, ServiceCondition, ServiceRecord, State, Version,
+    FoundFile, HeldProfile, Hold, Intent, Poll, Quarantine, Refusal, SavedSession, SavedToken,
+    ServiceCondition, ServiceRecord, State, Version,
 };
 use super::telling;
-use crate::install::Metadata;
+use crate::install::{Attributes, Metadata};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{NotAName, ServiceName, TargetPath};
 
@@ -108,20 +109,7 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
             Ok(())
         },
     )?;
-    each(
-        connection,
-        "SELECT target, digest, uid, gid, mode, since FROM installed",
-        |row| {
-            let installed = Installed {
-                digest: text(row, 1)?,
-                metadata: metadata(row, 2)?,
-                since: text(row, 5)?,
-                parts: Default::default(),
-            };
-            state.installed.insert(target(row, 0)?, installed);
-            Ok(())
-        },
-    )?;
+    installed::read(connection, state)?;
     each(
         connection,
         "SELECT service, target, digest FROM acknowledged",
@@ -259,11 +247,12 @@ fn hold(row: &Row<'_>, first: usize) -> rusqlite::Result<Hold> {
 }
 
 /// The columns `uid, gid, mode` from `first` on.
-fn metadata(row: &Row<'_>, first: usize) -> rusqlite::Result<Metadata> {
+pub(super) fn metadata(row: &Row<'_>, first: usize) -> rusqlite::Result<Metadata> {
     Ok(Metadata {
         uid: row.get(first)?,
         gid: row.get(first + 1)?,
         mode: row.get(first + 2)?,
+        attributes: Attributes::default(),
     })
 }
 

@@ -45,12 +45,14 @@ CREATE INDEX held_profiles_digest ON held_profiles (digest);
 CREATE TABLE held_targets (target TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL, until TEXT) STRICT, WITHOUT ROWID;
 ";
 
-/// What version 2 added: when services are notified, tried again, and which parts of a file they depend on.
+/// What version 2 added: when services are notified, tried again, and which parts of a file they depend on; ACL and `user.*`
+/// attributes of installed files, for those that have any.
 const SINCE_2: &str = "
 CREATE TABLE notified (service TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE waits (service TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE retries (service TEXT NOT NULL PRIMARY KEY, failures INTEGER NOT NULL, trying_seconds TEXT NOT NULL, last TEXT NOT NULL, pause_seconds TEXT NOT NULL, definition TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE installed_parts (target TEXT NOT NULL, service TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (target, service)) STRICT, WITHOUT ROWID;
+CREATE TABLE installed_attributes (target TEXT NOT NULL PRIMARY KEY, attributes TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes the tables in an empty database.

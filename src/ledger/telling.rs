@@ -1,17 +1,16 @@
-//! The rows that say when services are told: of which files and parts, how long ago, how long until the next attempt.
+//! The rows that say when services are told: how long ago, how long until the next attempt.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::changes::Changes;
 use super::columns::{Seconds, Text, digest_text, text};
-use super::error::damage;
-use super::record::{Installed, Retry, State};
-use super::rows::{each, service, target};
+use super::record::{Retry, State};
+use super::rows::{each, service};
 use super::schema;
-use crate::settings::{ServiceName, TargetPath};
+use crate::settings::ServiceName;
 
-/// Into a state that has its targets already. A ledger of an older schema has none of these rows.
+/// A ledger of an older schema has none of these rows.
 pub(super) fn rows(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
     if schema::version(connection)? < 2 {
         return Ok(());
@@ -38,51 +37,10 @@ pub(super) fn rows(connection: &Connection, state: &mut State) -> rusqlite::Resu
             state.retries.insert(service(row, 0)?, retry);
             Ok(())
         },
-    )?;
-    each(
-        connection,
-        "SELECT target, service, digest FROM installed_parts",
-        |row| {
-            let installed = state.installed.get_mut(&target(row, 0)?);
-            let installed = installed.ok_or_else(|| damage("parts of a target without a row"))?;
-            installed.parts.insert(service(row, 1)?, text(row, 2)?);
-            Ok(())
-        },
     )
 }
 
 impl Changes<'_> {
-    pub(super) fn install(
-        &self,
-        target: &TargetPath,
-        installed: Option<&Installed>,
-    ) -> rusqlite::Result<()> {
-        let path = target.as_str();
-        self.execute("DELETE FROM installed_parts WHERE target = ?1", [path])?;
-        let Some(installed) = installed else {
-            return self.execute("DELETE FROM installed WHERE target = ?1", [path]);
-        };
-        self.execute(
-            "INSERT OR REPLACE INTO installed (target, digest, uid, gid, mode, since)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                path,
-                digest_text(&installed.digest),
-                installed.metadata.uid,
-                installed.metadata.gid,
-                installed.metadata.mode,
-                Text(installed.since)
-            ],
-        )?;
-        for (service, digest) in &installed.parts {
-            self.execute(
-                "INSERT INTO installed_parts (target, service, digest) VALUES (?1, ?2, ?3)",
-                (path, service.as_str(), digest_text(digest)),
-            )?;
-        }
-        Ok(())
-    }
-
     pub(super) fn notified(&self, service: &ServiceName, at: Timestamp) -> rusqlite::Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO notified (service, at) VALUES (?1, ?2)",

@@ -23,7 +23,7 @@ impl Machine {
             installed.insert(change.target.clone(), change.digest);
             let row = Installed {
                 digest: change.digest,
-                metadata: change.metadata,
+                metadata: change.metadata.clone(),
                 since: now.wall,
                 parts: BTreeMap::new(),
             };

@@ -24,9 +24,11 @@ pub struct Drift {
 impl Drift {
     /// Of the file that was found.
     pub(super) fn metadata(&self) -> Option<Metadata> {
-        match self.found {
+        match &self.found {
             Found::Absent => None,
-            Found::File { metadata, .. } | Found::Directory { metadata, .. } => Some(metadata),
+            Found::File { metadata, .. } | Found::Directory { metadata, .. } => {
+                Some(metadata.clone())
+            }
         }
     }
 }
@@ -59,18 +61,30 @@ impl<'a> Rule<'a> {
         let Some(row) = self.known.filter(is_gone) else {
             return wanted;
         };
-        let Metadata { uid, gid, mode } = row.metadata;
+        let Metadata {
+            uid,
+            gid,
+            mode,
+            attributes,
+        } = row.metadata.clone();
         Wanted {
             owner: wanted.owner.or(Some(Principal::Id(uid))),
             group: wanted.group.or(Some(Principal::Id(gid))),
             mode: wanted.mode.or(Some(mode)),
+            attributes: Some(attributes),
             ..wanted
         }
     }
 
-    /// What is found has drifted from what was installed. `digest` and `metadata` are what belongs there now: a new version
-    /// is installed in any case.
-    pub(super) fn judge(&self, found: &Found, digest: Digest, metadata: Metadata) -> Option<Drift> {
+    /// What is found has drifted from what was installed. `digest` and `metadata` are what belongs there now, `as_installed` is
+    /// the metadata that would if nobody else had changed any: a new version, or new settings, are installed in any case.
+    pub(super) fn judge(
+        &self,
+        found: &Found,
+        digest: Digest,
+        metadata: &Metadata,
+        as_installed: &Metadata,
+    ) -> Option<Drift> {
         let row = self.known?;
         let same_bytes = match found {
             Found::Absent | Found::Directory { .. } => false,
@@ -79,13 +93,13 @@ impl<'a> Rule<'a> {
                 metadata: has,
             } => {
                 let same_bytes = *lies == row.digest;
-                if same_bytes && (*has == row.metadata || *has == metadata) {
+                if same_bytes && (*has == row.metadata || has == metadata) {
                     return None;
                 }
                 same_bytes
             }
         };
-        let current = row.digest == digest && (!same_bytes || row.metadata == metadata);
+        let current = row.digest == digest && (!same_bytes || row.metadata == *as_installed);
         let left = match (self.on_drift, found) {
             (OnDrift::Restore, _) | (OnDrift::Report, Found::Absent) => false,
             (OnDrift::Report, Found::File { .. } | Found::Directory { .. }) => current,

@@ -62,18 +62,21 @@ impl Planner<'_> {
             }
             looked => looked.map_err(hindered)?,
         };
-        let metadata = match declared {
-            Some(metadata) => metadata,
-            None => self.metadata(target, &rule, &found, digest)?,
+        let (metadata, as_installed) = match declared {
+            Some(metadata) => (metadata.clone(), metadata),
+            None => (
+                self.metadata(target, &rule, &found, digest)?,
+                self.as_installed(target, known, &found, digest)?,
+            ),
         };
         let installed = Installed {
             digest,
-            metadata,
+            metadata: metadata.clone(),
             since: self.now,
             parts: BTreeMap::new(),
         };
         plan.sound.insert(target.path.clone());
-        if let Some(drift) = rule.judge(&found, digest, metadata) {
+        if let Some(drift) = rule.judge(&found, digest, &metadata, &as_installed) {
             let left = drift.left;
             plan.drifted.insert(target.path.clone(), drift);
             if left {
@@ -157,14 +160,39 @@ impl Planner<'_> {
         found: &Found,
         digest: Digest,
     ) -> Result<Metadata, Trouble> {
-        let declared = Wanted {
-            owner: target.owner.clone(),
-            group: target.group.clone(),
-            mode: target.mode,
-            sensitive: target.sensitive,
-        };
-        let wanted = rule.wanted(declared, found, digest);
+        let wanted = rule.wanted(declared(target), found, digest);
         let metadata = self.installer.metadata(&target.path, &wanted, found);
         metadata.map_err(hindered)
+    }
+
+    /// What the target's file would have if nobody but us had changed it.
+    fn as_installed(
+        &self,
+        target: &Target,
+        known: Option<&Installed>,
+        found: &Found,
+        digest: Digest,
+    ) -> Result<Metadata, Trouble> {
+        let found = match known {
+            Some(row) => &Found::File {
+                digest,
+                metadata: row.metadata.clone(),
+            },
+            None => found,
+        };
+        let metadata = self
+            .installer
+            .metadata(&target.path, &declared(target), found);
+        metadata.map_err(hindered)
+    }
+}
+
+fn declared(target: &Target) -> Wanted {
+    Wanted {
+        owner: target.owner.clone(),
+        group: target.group.clone(),
+        mode: target.mode,
+        attributes: None,
+        sensitive: target.sensitive,
     }
 }

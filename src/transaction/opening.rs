@@ -52,7 +52,7 @@ impl Machine {
                 },
                 staged: names.staged,
                 digest: change.digest,
-                metadata: change.metadata,
+                metadata: change.metadata.clone(),
             })
             .collect();
         let made: BTreeSet<&TargetPath> =
@@ -99,7 +99,7 @@ impl Machine {
                 target: foreign.target.clone(),
                 digest: Digest::of(&foreign.bytes),
                 size: foreign.bytes.len() as u64,
-                metadata: foreign.metadata,
+                metadata: foreign.metadata.clone(),
                 at: now.wall,
                 reason: match plan.drifted.contains_key(&change.target) {
                     true => "somebody else changed what was installed, and it has been replaced",

@@ -227,6 +227,30 @@ fn acl_and_attributes_are_the_administrators_and_go_along_with_every_version() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+#[test]
+fn acl_and_attributes_come_back_with_a_file_that_was_removed_or_replaced() {
+    for in_place in ["", ", in_place: true"] {
+        let target = "/etc/app/limits.json";
+        let (world, _server, daemon) = installed(&[(target.to_owned(), in_place)]);
+        let file = world.target(target);
+        adorn(&file);
+        let dress = Dress::of(&file);
+        // What the administrator gave the file is known from its next version on at the latest.
+        world.deploy("shop/prod/limits.json", "{}");
+        world.wait_for_target(target, "{}");
+        world.wait_for_status("/state", &json!("healthy"));
+        for change in [remove, rename_over, remove_parent] {
+            assert!(change(&file));
+            wait_for("the file that was there", || {
+                let text = fs::read_to_string(&file).ok()?;
+                (text == "{}" && Dress::of(&file) == dress).then_some(())
+            });
+            world.wait_for_status("/state", &json!("healthy"));
+        }
+        assert_eq!(daemon.stop(), Some(0));
+    }
+}
+
 /// The files of `history PATH --json` with what came of them, the newest first.
 fn found(world: &World, path: &str) -> Vec<Value> {
     let output = world.output(&["history", path, "--json"]);

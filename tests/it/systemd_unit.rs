@@ -39,8 +39,7 @@ impl Installed {
         let world = World::new();
         world.deploy("shop/prod/shop.txt", "one");
         let server = Server::start(&world);
-        let environment =
-            "AWS_ACCESS_KEY_ID=AKIDEXAMPLE\nAWS_SECRET_ACCESS_KEY=secret\nAWS_EC2_METADATA_DISABLED=true\n";
+        let environment = "AWS_ACCESS_KEY_ID=AKIDEXAMPLE\nAWS_SECRET_ACCESS_KEY=secret\nAWS_EC2_METADATA_DISABLED=true\n";
         fs::write("/etc/appconfigd/environment", environment).unwrap();
         systemctl(&["daemon-reload"]);
         Installed {
@@ -212,7 +211,11 @@ fn under_systemd_the_unit_starts_with_its_files_reloads_restarts_and_stops() {
     assert!(!asked(&["reload", NAME]).status.success());
     assert_eq!(shown("ActiveState"), "active");
     installed.deploy("two");
-    fs::write(SETTINGS, sound.replace("from: shop", "from: shop, mode: 0600")).unwrap();
+    fs::write(
+        SETTINGS,
+        sound.replace("from: shop", "from: shop, mode: 0600"),
+    )
+    .unwrap();
     systemctl(&["reload", NAME]);
     wait_for("the mode of the new settings", || {
         (metadata(Path::new(FILE)).2 == 0o600).then_some(())
@@ -245,7 +248,10 @@ fn systemd_does_not_restart_what_a_restart_cannot_mend_and_waits_as_long_as_the_
     assert_eq!(shown("NRestarts"), "0");
 
     // Longer than the unit allows; then 75, and another try.
-    installed.drop_in("limits.conf", "[Service]\nTimeoutStartSec=1s\nRestartSec=1s\n");
+    installed.drop_in(
+        "limits.conf",
+        "[Service]\nTimeoutStartSec=1s\nRestartSec=1s\n",
+    );
     installed.settings("ready_timeout: 3s\n", "", "");
     installed.world.withdraw("shop/prod/shop.txt");
     assert!(!asked(&["start", NAME]).status.success());

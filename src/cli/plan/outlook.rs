@@ -174,7 +174,7 @@ impl Outlook {
         }
         for (path, repaired) in &view.plan.repairs {
             if view.chosen.contains(path) {
-                let words = view.repair(path, repaired.metadata);
+                let words = view.repair(path, &repaired.metadata);
                 self.targets.insert(path.clone(), words);
             }
         }
@@ -337,7 +337,7 @@ impl View<'_> {
         };
         let (bytes, metadata) = match before {
             None => {
-                let metadata = full(change.metadata);
+                let metadata = full(&change.metadata);
                 line(&format!("target {path} would be made, {metadata}:"));
                 (None, None)
             }
@@ -377,7 +377,7 @@ impl View<'_> {
             let _ = writeln!(words, "{text}");
         };
         if let Some(has) = metadata.filter(|has| *has != change.metadata) {
-            line(&differences(has, change.metadata));
+            line(&differences(&has, &change.metadata));
         }
         if change.exchanged {
             line("the directory there would be taken over, and kept as the previous generation");
@@ -394,10 +394,10 @@ impl View<'_> {
         words
     }
 
-    fn repair(&self, path: &TargetPath, wanted: Metadata) -> String {
+    fn repair(&self, path: &TargetPath, wanted: &Metadata) -> String {
         let mut words = format!("target {path} would get other metadata, its content stays:\n");
         match self.installer.look(path) {
-            Ok(Found::File { metadata, .. }) => words.push_str(&differences(metadata, wanted)),
+            Ok(Found::File { metadata, .. }) => words.push_str(&differences(&metadata, wanted)),
             Ok(Found::Absent | Found::Directory { .. }) | Err(_) => words.push_str(&full(wanted)),
         }
         words

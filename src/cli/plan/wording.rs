@@ -32,7 +32,7 @@ pub fn how(service: &Service) -> String {
     }
 }
 
-pub fn differences(has: Metadata, wanted: Metadata) -> String {
+pub fn differences(has: &Metadata, wanted: &Metadata) -> String {
     let mut parts = Vec::new();
     if has.uid != wanted.uid {
         parts.push(format!("owner {} -> {}", owner(has), owner(wanted)));
@@ -43,10 +43,13 @@ pub fn differences(has: Metadata, wanted: Metadata) -> String {
     if has.mode != wanted.mode {
         parts.push(format!("mode {:04o} -> {:04o}", has.mode, wanted.mode));
     }
+    if has.attributes != wanted.attributes {
+        parts.push("the ACL and attributes that it had".to_owned());
+    }
     parts.join(", ")
 }
 
-pub fn full(metadata: Metadata) -> String {
+pub fn full(metadata: &Metadata) -> String {
     format!(
         "owner {}, group {}, mode {:04o}",
         owner(metadata),
@@ -56,13 +59,13 @@ pub fn full(metadata: Metadata) -> String {
 }
 
 /// The name on this host, else the number.
-fn owner(metadata: Metadata) -> String {
+fn owner(metadata: &Metadata) -> String {
     let found = User::from_uid(Uid::from_raw(metadata.uid));
     let name = found.ok().flatten().map(|user| user.name);
     name.unwrap_or_else(|| metadata.uid.to_string())
 }
 
-fn group(metadata: Metadata) -> String {
+fn group(metadata: &Metadata) -> String {
     let found = Group::from_gid(Gid::from_raw(metadata.gid));
     let name = found.ok().flatten().map(|group| group.name);
     name.unwrap_or_else(|| metadata.gid.to_string())

@@ -198,21 +198,28 @@ fn owner_group_and_mode_are_part_of_what_was_installed() {
         uid: 1,
         gid: 2,
         mode: 0o640,
+        attributes: crate::install::Attributes::default(),
     };
     let row = Installed {
         digest,
-        metadata,
+        metadata: metadata.clone(),
         since: Timestamp::UNIX_EPOCH,
         parts: Default::default(),
     };
     let seen = |metadata| Seen::Found(Found::File { digest, metadata });
-    assert!(seen(metadata).is(&row));
+    assert!(seen(metadata.clone()).is(&row));
     for other in [
-        Metadata { uid: 9, ..metadata },
-        Metadata { gid: 9, ..metadata },
+        Metadata {
+            uid: 9,
+            ..metadata.clone()
+        },
+        Metadata {
+            gid: 9,
+            ..metadata.clone()
+        },
         Metadata {
             mode: 0o644,
-            ..metadata
+            ..metadata.clone()
         },
     ] {
         assert!(!seen(other).is(&row));

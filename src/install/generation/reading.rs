@@ -12,12 +12,12 @@ use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest as _, Sha256};
 
 use super::{DEEPEST, Present, names, open};
-use crate::install::Metadata;
 use crate::install::archive::{end, header, padding};
 use crate::install::directory::Directory;
 use crate::install::error::{InstallError, Kind};
 use crate::install::file::READ_LIMIT;
 use crate::install::tree::What;
+use crate::install::{Attributes, Metadata};
 use crate::protocol::Digest;
 
 /// What was found.
@@ -103,6 +103,7 @@ fn metadata(stat: &Stat) -> Metadata {
         uid: stat.st_uid,
         gid: stat.st_gid,
         mode: stat.st_mode & 0o7777,
+        attributes: Attributes::default(),
     }
 }
 

@@ -24,8 +24,8 @@ fn a_file_is_found_with_its_digest_and_metadata() {
     assert_eq!((digest, metadata.mode), (Digest::of(b"hello"), 0o640));
     assert_eq!(metadata.uid, fs::metadata(place.path("a")).unwrap().uid());
     let read = place.installer.read(&target).unwrap().unwrap();
-    assert_eq!((&read.bytes[..], read.metadata), (&b"hello"[..], metadata));
     assert!(!format!("{read:?}").contains("hello"));
+    assert_eq!((&read.bytes[..], read.metadata), (&b"hello"[..], metadata));
 }
 
 #[test]
@@ -64,6 +64,7 @@ fn what_is_not_a_regular_file_is_refused_by_name_with_the_next_step() {
             uid: 0,
             gid: 0,
             mode: 0o644,
+            attributes: crate::install::Attributes::default(),
         };
         let errors = [
             place.installer.look(&target).unwrap_err(),
@@ -113,6 +114,7 @@ fn a_missing_directory_is_an_error_that_says_so() {
                     uid: 0,
                     gid: 0,
                     mode: 0,
+                    attributes: crate::install::Attributes::default(),
                 },
             )
             .unwrap_err(),
@@ -244,6 +246,7 @@ fn metadata_is_the_settings_word_else_the_files_else_ours() {
             uid: 7,
             gid: 8,
             mode: 0o2750,
+            attributes: crate::install::Attributes::default(),
         },
     };
     let ask = |wanted: &Wanted, found: &Found| place.installer.metadata(&target, wanted, found);
@@ -258,7 +261,8 @@ fn metadata_is_the_settings_word_else_the_files_else_ours() {
         Metadata {
             uid: us.0,
             gid: us.1,
-            mode: 0o644
+            mode: 0o644,
+            attributes: crate::install::Attributes::default(),
         }
     );
     let sensitive = Wanted {
@@ -271,13 +275,15 @@ fn metadata_is_the_settings_word_else_the_files_else_ours() {
         Metadata {
             uid: 7,
             gid: 8,
-            mode: 0o2750
+            mode: 0o2750,
+            attributes: crate::install::Attributes::default(),
         }
     );
     let said = Wanted {
         owner: Some(Principal::Name("root".into())),
         group: Some(Principal::Id(99)),
         mode: Some(0o604),
+        attributes: None,
         sensitive: true,
     };
     assert_eq!(
@@ -285,7 +291,8 @@ fn metadata_is_the_settings_word_else_the_files_else_ours() {
         Metadata {
             uid: 0,
             gid: 99,
-            mode: 0o604
+            mode: 0o604,
+            attributes: crate::install::Attributes::default(),
         }
     );
 }

@@ -189,6 +189,7 @@ fn a_full_disk_leaves_the_old_version_and_nothing_else() {
         uid: 0,
         gid: 0,
         mode: 0o644,
+        attributes: crate::install::Attributes::default(),
     };
     let error = place
         .installer
@@ -432,7 +433,7 @@ fn a_file_that_is_a_mount_of_its_own_is_written_in_place_and_goes_back() {
     assert_eq!(mode(&from), 0o640);
     // Read-only: said before anything is staged.
     mount(&["-o", "remount,bind,ro", utf8(&to)]);
-    let metadata = placements[0].metadata;
+    let metadata = placements[0].metadata.clone();
     let error = place
         .installer
         .stage_at(&place.target("a"), &placements[0].site, b"x", &metadata)

@@ -12,6 +12,7 @@ fn ours(mode: u32) -> Metadata {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         mode,
+        attributes: crate::install::Attributes::default(),
     }
 }
 
@@ -107,6 +108,7 @@ fn owner_group_and_set_id_bits_are_set_before_the_file_is_seen() {
             owner: Some(Principal::Id(1234)),
             group: Some(Principal::Id(4321)),
             mode: Some(0o6750),
+            attributes: None,
             sensitive: false,
         };
         let placement = place.placement("a", "new", &wanted);
@@ -330,6 +332,7 @@ fn metadata_is_repaired_without_touching_bytes_or_inode() {
             uid: 3,
             gid: 4,
             mode: 0o4711,
+            attributes: crate::install::Attributes::default(),
         };
         place.installer.repair_metadata(&target, &theirs).unwrap();
         let Found::File { metadata, .. } = place.installer.look(&target).unwrap() else {

@@ -7,7 +7,10 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::*;
-use crate::install::{Kept, Placement, Site};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::install::{Attributes, Kept, Placement, Site};
 use crate::settings::ServiceName;
 
 fn any_identity() -> impl Strategy<Value = Identity> {
@@ -36,11 +39,23 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn any_metadata() -> impl Strategy<Value = Metadata> {
-    (any::<u32>(), any::<u32>(), 0u32..=1).prop_map(|(uid, gid, mode)| Metadata {
+    let all = (any::<u32>(), any::<u32>(), 0u32..=1, of(any::<u8>()));
+    all.prop_map(|(uid, gid, mode, attribute)| Metadata {
         uid,
         gid,
         mode: 0o640 + mode,
+        attributes: attributes(attribute),
     })
+}
+
+fn attributes(value: Option<u8>) -> Attributes {
+    let held = value.map(|value| ("user.note", BASE64_STANDARD.encode([value])));
+    let held = serde_json::to_value(
+        held.into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>(),
+    )
+    .unwrap();
+    serde_json::from_value(held).unwrap()
 }
 
 fn any_version() -> impl Strategy<Value = Version> {
@@ -231,7 +246,7 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
         5 => file.prop_map(|(target, bytes, mode, at)| Change::FileKept {
             file: FoundFile {
                 target, digest: Digest::of(&bytes), size: bytes.len() as u64,
-                metadata: Metadata { uid: 0, gid: 0, mode }, at, reason: "edited".to_owned(),
+                metadata: Metadata { uid: 0, gid: 0, mode, attributes: crate::install::Attributes::default(), }, at, reason: "edited".to_owned(),
             },
             bytes,
         }),

@@ -66,6 +66,7 @@ fn kept(path: &str, text: &str, seconds: i64) -> Change {
             uid: 0,
             gid: 0,
             mode: 0o644,
+            attributes: crate::install::Attributes::default(),
         },
         at: at(seconds),
         reason: "edited".to_owned(),

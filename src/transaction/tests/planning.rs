@@ -152,6 +152,7 @@ fn what_an_interrupted_transaction_changed_is_a_change_even_if_it_is_right() {
             uid: 0,
             gid: 0,
             mode: 0o644,
+            attributes: crate::install::Attributes::default(),
         },
     };
     let forced = BTreeMap::from([(path("/c.json"), begun)]);
@@ -324,6 +325,19 @@ fn a_declared_mode_is_repaired_and_another_is_that_of_the_file_unless_the_bytes_
         let newer = plan(&world, &only_this()).changes[0].metadata.mode;
         assert_eq!(newer, declared.unwrap_or(0o600));
     }
+}
+
+#[test]
+fn under_report_what_nobody_declared_may_change_too_and_nothing_is_repaired() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = drifting_with(OnDrift::Report, Some(0o644));
+    let file = world.directory.path().join("a.json");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&file, "user.note", b"theirs", flags).unwrap();
+    let plan = plan(&world, &only_this());
+    assert!(plan.repairs.is_empty() && plan.changes.is_empty());
+    assert!(plan.drifted[&path("/a.json")].left);
 }
 
 #[test]
