@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::globals::{Directories, process_environment, report};
 use super::screen::err;
@@ -17,6 +18,15 @@ use crate::words::last_cause;
 /// Threads for tasks: more than one so that a slow one stops no other, few because there is little to compute.
 const WORKERS: usize = 2;
 
+/// A write beyond RLIMIT_FSIZE is then an error of that write, as a full disk is, instead of the end of the program. By a
+/// handler, for what is ignored stays ignored in children.
+fn bear_file_size_limits() {
+    let exceeded = SignalKind::from_raw(nix::libc::SIGXFSZ);
+    if let Err(error) = signal(exceeded) {
+        tracing::debug!(%error, "a write beyond the limit of file sizes ends this program");
+    }
+}
+
 /// A runtime, or the words why there is none.
 pub fn runtime() -> Result<Runtime, Exit> {
     let built = Builder::new_multi_thread()
@@ -24,6 +34,10 @@ pub fn runtime() -> Result<Runtime, Exit> {
         .max_blocking_threads(64)
         .enable_all()
         .build();
+    if let Ok(runtime) = &built {
+        let _inside = runtime.enter();
+        bear_file_size_limits();
+    }
     built.map_err(|error| {
         err!("error: cannot start the runtime: {error}");
         Exit::Failed

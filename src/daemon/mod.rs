@@ -6,6 +6,7 @@ mod drift;
 pub mod forget;
 mod held;
 pub mod history;
+mod nap;
 mod post;
 mod queue;
 mod replace;

@@ -44,6 +44,11 @@ impl Post {
         }
     }
 
+    /// What the daemon goes by.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Each queue as it stands. A queue that has ended is missing.
     pub async fn views(&self) -> Vec<QueueView> {
         self.ask_all(Message::View).await

@@ -17,6 +17,7 @@ use crate::words::{count, with_causes};
 
 use super::control::{self, Request};
 use super::forget::Forgotten;
+use super::nap::Naps;
 use super::status::{Health, Status};
 use super::{Daemon, Post, Replaced, StartError, Systemd};
 
@@ -137,6 +138,7 @@ impl Supervisor {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
+        let mut naps = Naps::new(self.post.clock().clone());
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return RunEnd::Stopped,
@@ -168,6 +170,13 @@ impl Supervisor {
                     }
                 }
                 () = tick(&mut watchdog), if watchdog.is_some() => self.begin_beat(),
+                napped = naps.ended() => {
+                    let seconds = napped.as_secs();
+                    tracing::info!(seconds, "the machine has slept: what came due meanwhile is done now");
+                    let post = self.post.clone();
+                    // Whoever is asked looks at the clock again.
+                    tokio::spawn(async move { post.is_alive(true).await });
+                }
             }
         }
     }

@@ -111,10 +111,11 @@ impl QueueView {
             return (ProfileCondition::Current, None);
         }
         if newest.is_none() {
-            return (
-                ProfileCondition::Waiting,
-                Some("not received yet".to_owned()),
-            );
+            let reason = match self.state.sessions.contains_key(identity) {
+                true => "the service has answered, but with nothing; deploy a version that is not empty",
+                false => "not received yet",
+            };
+            return (ProfileCondition::Waiting, Some(reason.to_owned()));
         }
         if let Some(path) = self.held_target_of(identity) {
             let reason = format!("target `{path}` is held; next: `appconfigd release {path}`");
