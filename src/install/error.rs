@@ -266,6 +266,9 @@ fn advice(source: &io::Error) -> &'static str {
             "; an alternate root needs Linux 5.6 or later, and a sandbox that allows openat2"
         }
         Some(Errno::IO) => "; look for disk errors in the kernel's log",
+        Some(Errno::FBIG) => {
+            "; raise the limit of file sizes (`LimitFSIZE=`), or use a file system that holds such files"
+        }
         Some(Errno::MFILE | Errno::NFILE) => "; raise the limit of open files (`LimitNOFILE=`)",
         _ => "",
     }
