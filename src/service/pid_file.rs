@@ -98,7 +98,16 @@ impl PidFile {
                 format!("cannot open process {pid}: {error}"),
             ),
         })?;
-        let process = RunningProcess::read(pid).ok_or_else(dead)?;
+        let process = match RunningProcess::read(pid) {
+            Some(process) => process,
+            None if RunningProcess::is_hidden(pid) => {
+                return Err(self.refused(format!(
+                    "process {pid} runs, but /proc does not show it; mount /proc, or let this user see others' \
+                     processes (`hidepid=`, `ProtectProc=`)"
+                )));
+            }
+            None => return Err(dead()),
+        };
         // The number may have gone to another process before it was opened: then the file has gone or changed as well,
         // if its writer tidies up. Where it does not, the process is at least whom the file names now.
         if self.read()? != claim {

@@ -1,7 +1,11 @@
 //! What /proc says of a process (proc_pid_stat(5), proc_pid_status(5)).
 
+use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use rustix::process::Signal;
 
 /// One process at one moment. Belongs to the process that a pidfd names only if that still takes signals afterwards.
@@ -41,6 +45,12 @@ impl RunningProcess {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         RunningProcess::parse(&stat, &status)
+    }
+
+    /// Whether there is such a process of which /proc says nothing: it is not mounted, or not for this user's eyes.
+    pub fn is_hidden(pid: i32) -> bool {
+        !Path::new(&format!("/proc/{pid}")).exists()
+            && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
     }
 
     pub fn effect_of(&self, signal: Signal) -> Effect {
