@@ -279,7 +279,7 @@ fn rows(number: i64) -> Vec<Change> {
         target: target.clone(),
         digest,
         size: bytes.len() as u64,
-        metadata,
+        metadata: metadata.clone(),
         at,
         reason: "edited".to_owned(),
     };
