@@ -29,10 +29,17 @@ impl Answer {
         call: &Call<'_>,
         output: GetLatestConfigurationOutput,
     ) -> Result<Answer, Fault> {
-        let token = output.next_poll_configuration_token.and_then(Token::new).ok_or_else(|| {
+        let token = output.next_poll_configuration_token.ok_or_else(|| {
             Fault::of_answer(
                 call,
                 "an answer without a token (Next-Poll-Configuration-Token) is not the service's",
+            )
+        })?;
+        let token = Token::new(token).ok_or_else(|| {
+            Fault::of_answer(
+                call,
+                "the answer's token (Next-Poll-Configuration-Token) cannot be one: it is empty, longer than 8,192 \
+                 characters, or has white space in it",
             )
         })?;
         let asked = call.profile.poll_interval;

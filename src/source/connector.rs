@@ -15,15 +15,19 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use http::header::CONTENT_ENCODING;
 use reqwest::{Certificate, Proxy, redirect};
 
 use super::fault::Fault;
-use crate::words::last_cause;
+use super::network::Network;
+use crate::words::{last_cause, one_line};
 
 /// AppConfig's own limit of a configuration is 4,000 KB.
 pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// Connections that are kept open to one host.
 const IDLE_CONNECTIONS: usize = 64;
+/// Characters of an encoding's name in a message.
+const LONGEST_ENCODING: usize = 40;
 
 /// Why a request brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +43,16 @@ pub enum Trouble {
     Tls(String),
     #[error("the answer is larger than {} MiB", LARGEST_ANSWER / (1024 * 1024))]
     TooLarge,
+    /// Its bytes are not what was deployed, and nobody asked for that.
+    #[error("the answer is encoded (Content-Encoding: {0})")]
+    Encoded(String),
     #[error("the request cannot be made")]
     Request,
 }
 
 /// Makes connectors; the clients behind them are shared.
 pub struct Connections {
+    network: Network,
     proxies: Vec<Proxy>,
     authorities: Vec<Certificate>,
     /// The connect limit belongs to a whole client, so there is one for each (two or three exist), and a connector for
@@ -69,7 +77,13 @@ impl Connections {
         connect_timeout: Duration,
     ) -> Result<Connections, Fault> {
         crate::tls::ensure_provider();
+        let network = Network::start().map_err(|error| {
+            Fault::operator(format!(
+                "cannot start a thread for the network: {error}; raise the limits of open files and of processes (`LimitNOFILE=`, `TasksMax=`)"
+            ))
+        })?;
         let connections = Connections {
+            network,
             proxies,
             authorities,
             made: Mutex::default(),
@@ -132,6 +146,7 @@ impl HttpClient for Connections {
             }
         };
         let connector = SharedHttpConnector::new(Connector {
+            network: self.network.clone(),
             client,
             read_timeout: limits.1,
         });
@@ -148,6 +163,7 @@ impl fmt::Debug for Connections {
 
 #[derive(Debug)]
 struct Connector {
+    network: Network,
     /// `None`: it could not be built, although the first one could.
     client: Option<reqwest::Client>,
     read_timeout: Option<Duration>,
@@ -156,10 +172,13 @@ struct Connector {
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.client.clone();
-        let limit = self.read_timeout;
+        let (network, limit) = (self.network.clone(), self.read_timeout);
         HttpConnectorFuture::new(async move {
             let client = client.ok_or_else(|| failed(Trouble::Request))?;
-            let exchange = exchange(client, request);
+            let exchange = async move {
+                let exchanged = network.run(exchange(client, request)).await;
+                exchanged.unwrap_or_else(|| Err(Trouble::Lost("its reader has ended".into())))
+            };
             let answer = match limit {
                 Some(limit) => tokio::time::timeout(limit, exchange)
                     .await
@@ -183,6 +202,12 @@ async fn exchange(client: reqwest::Client, request: HttpRequest) -> Result<HttpR
     let mut answer = http::Response::new(());
     *answer.status_mut() = response.status();
     *answer.headers_mut() = std::mem::take(response.headers_mut());
+    // None was asked for: whoever encodes it is a proxy, and bytes that were not deployed must not become a file.
+    let encodings = answer.headers().get_all(CONTENT_ENCODING);
+    if let Some(encoding) = encodings.iter().find(|one| *one != "identity") {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        return Err(Trouble::Encoded(one_line(&encoding, LONGEST_ENCODING)));
+    }
     // The body is read here, because only here it can be bounded, and it is copied out of the connection's buffer,
     // which a slice of it would keep alive.
     let announced = response.content_length().unwrap_or_default();
@@ -206,7 +231,7 @@ fn failed(trouble: Trouble) -> ConnectorError {
         Trouble::TimedOut => ConnectorError::timeout(trouble.into()),
         Trouble::NotConnected(_) | Trouble::Lost(_) => ConnectorError::io(trouble.into()),
         // TLS errors arrive as connect errors: as `io` they would be retried by the credential providers.
-        Trouble::Tls(_) | Trouble::TooLarge | Trouble::Request => {
+        Trouble::Tls(_) | Trouble::TooLarge | Trouble::Encoded(_) | Trouble::Request => {
             ConnectorError::other(trouble.into(), None)
         }
     }

@@ -111,6 +111,14 @@ impl Fault {
         match error {
             SdkError::ServiceError(context) => {
                 let status = context.raw().status().as_u16();
+                if context.raw().status().is_success() {
+                    let why = call.without_token(&last_cause(context.err()).to_string());
+                    let what = format!(
+                        "an answer (status {status}) that cannot be read: {}",
+                        clean(&why)
+                    );
+                    return Fault::of_answer(call, &what);
+                }
                 of_service(
                     call,
                     status,
@@ -160,6 +168,12 @@ fn of_dispatch(call: &Call<'_>, error: &(dyn StdError + 'static)) -> Fault {
             true,
             &Trouble::TooLarge.to_string(),
             "the service allows 4,000 KB: check that the endpoint is an AppConfig Data endpoint",
+        ),
+        Some(trouble @ Trouble::Encoded(_)) => call.fault(
+            FaultKind::Operator,
+            true,
+            &format!("{trouble}, which was not asked for"),
+            "the service does not do that: take out of the way the proxy that does, or correct the endpoint",
         ),
         Some(Trouble::Request) | None => {
             let (what, limit) = (clean(&last_cause(error).to_string()), "check region, endpoint and the AWS_ variables");

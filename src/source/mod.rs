@@ -8,6 +8,7 @@ mod answer;
 mod connector;
 mod environment;
 mod fault;
+mod network;
 mod proxy;
 mod token;
 mod trust;

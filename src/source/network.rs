@@ -1,0 +1,83 @@
+//! A thread for what comes from the network, so that whoever answers there takes no time from anything else.
+//!
+//! The HTTP client reads interim answers (1xx) for as long as they come, in one go: a peer that sends nothing else would
+//! keep a thread of the tasks busy, and with it queues, control socket and watchdog.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Runs exchanges with a peer. Its thread ends with the last clone.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    runtime: Handle,
+    _open: Arc<oneshot::Sender<()>>,
+}
+
+impl Network {
+    pub(super) fn start() -> io::Result<Network> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (open, closed) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("network".to_owned());
+        thread.spawn(move || {
+            // An error: the last clone is gone.
+            let _ = runtime.block_on(closed);
+            // A look-up of a name may be under way, and ends when it likes.
+            runtime.shutdown_background();
+        })?;
+        Ok(Network {
+            runtime: handle,
+            _open: Arc::new(open),
+        })
+    }
+
+    /// `None` where the work has panicked. Whoever stops waiting stops the work.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let running = self.runtime.spawn(work);
+        let _guard = AbortOnDrop(running.abort_handle());
+        running.await.ok()
+    }
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_runs_elsewhere_and_ends_when_nobody_waits_for_it() {
+        let network = Network::start().unwrap();
+        let here = std::thread::current().id();
+        let there = network.run(async { std::thread::current().id() }).await;
+        assert_ne!(there.unwrap(), here);
+        let (kept, dropped) = oneshot::channel::<()>();
+        let endless = network.run(async move {
+            let _kept = kept;
+            pending::<()>().await;
+        });
+        tokio::select! {
+            biased;
+            _ = endless => unreachable!("it never ends"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert!(dropped.await.is_err());
+        assert_eq!(network.run(async { panic!("planted") }).await, None::<()>);
+    }
+}
