@@ -23,6 +23,7 @@ pub mod content;
 pub mod install;
 pub mod service;
 pub mod ledger;
+pub mod child;
 
 pub mod settings;
 pub mod protocol;

@@ -6,25 +6,37 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or healthy.
-    Done = 0,
+    Done,
     /// Failed, refused or rolled back.
-    Failed = 1,
+    Failed,
     /// There is a difference (`plan`), or degraded (`status`).
-    Different = 2,
+    Different,
     /// No daemon is running.
-    NoDaemon = 3,
+    NoDaemon,
     /// Usage.
-    Usage = 64,
+    Usage,
     /// The settings file, or a resource named on the command line, does not exist.
-    NoInput = 66,
+    NoInput,
     /// The source could not be reached in time.
-    Unreachable = 75,
+    Unreachable,
     /// The settings are wrong, or a file that they name is missing.
-    Settings = 78,
+    Settings,
+    /// As the child of `exec` did.
+    Child(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Different => 2,
+            Exit::NoDaemon => 3,
+            Exit::Usage => 64,
+            Exit::NoInput => 66,
+            Exit::Unreachable => 75,
+            Exit::Settings => 78,
+            Exit::Child(status) => status,
+        })
     }
 }

@@ -129,7 +129,10 @@ impl Globals {
     /// What has a say in the settings' meaning from outside.
     pub fn circumstances(&self, environment: Environment<'_>) -> Circumstances {
         let endpoint = environment("AWS_ENDPOINT_URL_APPCONFIGDATA");
+        let is_root = nix::unistd::geteuid().is_root();
+        let runtime = self.directories(None, is_root, environment).runtime;
         Circumstances {
+            runtime: std::path::absolute(runtime).ok(),
             root: self.root.clone(),
             endpoint_url: endpoint
                 .and_then(|url| url.into_string().ok())

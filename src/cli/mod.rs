@@ -2,6 +2,7 @@
 
 mod check;
 mod diff;
+mod exec;
 mod exit;
 mod fetch;
 mod first;
@@ -46,6 +47,7 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(run::Arguments),
+    Exec(exec::Arguments),
     Once(once::Arguments),
     Check(check::Arguments),
     Plan(plan::Arguments),
@@ -80,6 +82,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     match arguments.command {
         Command::Run(command) => command.run(&arguments.globals),
+        Command::Exec(command) => command.run(&arguments.globals),
         Command::Once(command) => command.run(&arguments.globals),
         Command::Check(command) => command.run(&arguments.globals),
         Command::Plan(command) => command.run(&arguments.globals),

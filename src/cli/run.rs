@@ -8,6 +8,7 @@ use super::globals::process_environment;
 use super::screen::err;
 use super::start::{directories, refused, silent, with_settings};
 use super::{Exit, Globals};
+use crate::child::{Child, ending};
 use crate::clock::Clock;
 use crate::daemon::control::{fits, prepare};
 use crate::daemon::{Daemon, Reread, RunEnd, Systemd, control_socket, supervise};
@@ -20,28 +21,42 @@ pub struct Arguments {}
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        with_settings(globals, async |settings| keep(settings, globals).await)
+        with_settings(globals, async |settings| {
+            let reread = reread(globals.clone(), Ok);
+            match keep(settings, globals, reread, None).await {
+                Ok(RunEnd::Stopped) => {
+                    tracing::info!("stopped");
+                    Exit::Done
+                }
+                Ok(RunEnd::NotReady) => Exit::Unreachable,
+                Ok(RunEnd::Broken) => Exit::Failed,
+                Err(exit) => exit,
+            }
+        })
     }
 }
 
-async fn keep(settings: Settings, globals: &Globals) -> Exit {
+/// Runs a daemon to its end, or says why there is none.
+pub async fn keep(
+    settings: Settings,
+    globals: &Globals,
+    reread: Reread,
+    child: Option<Child>,
+) -> Result<RunEnd, Exit> {
     let directories = directories(globals, &settings);
     let socket = control_socket(&directories.runtime);
-    if let Err(error) = fits(&socket) {
-        return silent(&error);
-    }
-    if let Err(error) = prepare(&socket) {
-        return deaf(&socket, &error);
-    }
+    fits(&socket).map_err(|error| silent(&error))?;
+    prepare(&socket).map_err(|error| deaf(&socket, &error))?;
     let manager = process_environment("NOTIFY_SOCKET");
     let systemd = Systemd::new(manager, sd_notify::watchdog_enabled());
     // Without a service manager nobody is ordered after our READY, and unit jobs need not wait for it.
-    let ready = !systemd.is_asked();
-    let started = Daemon::start(settings, &directories.state, Clock::system(), ready).await;
-    let daemon = match started {
-        Ok(daemon) => daemon,
-        Err(error) => return refused(&error, &directories.state),
+    let ready = !systemd.is_asked() && child.is_none();
+    let clock = Clock::system();
+    let started = tokio::select! {
+        started = Daemon::start(settings, &directories.state, clock, ready, child.clone()) => started,
+        () = ending(child.as_ref()) => return Ok(RunEnd::Stopped),
     };
+    let daemon = started.map_err(|error| refused(&error, &directories.state))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         settings = %daemon.settings().file.display(),
@@ -54,15 +69,9 @@ async fn keep(settings: Settings, globals: &Globals) -> Exit {
     if let Some((directory, endpoint)) = daemon.local() {
         invite(daemon.settings(), directory, &endpoint);
     }
-    match supervise(daemon, socket.clone(), systemd, reread(globals.clone())).await {
-        Ok(RunEnd::Stopped) => {
-            tracing::info!("stopped");
-            Exit::Done
-        }
-        Ok(RunEnd::NotReady) => Exit::Unreachable,
-        Ok(RunEnd::Broken) => Exit::Failed,
-        Err(error) => deaf(&socket, &error),
-    }
+    supervise(daemon, socket.clone(), systemd, reread, child)
+        .await
+        .map_err(|error| deaf(&socket, &error))
 }
 
 fn deaf(socket: &Path, error: &std::io::Error) -> Exit {
@@ -73,8 +82,11 @@ fn deaf(socket: &Path, error: &std::io::Error) -> Exit {
     Exit::Failed
 }
 
-/// The settings as they are now, for a reload.
-fn reread(globals: Globals) -> Reread {
+/// The settings as they are now, for a reload; `of`: what becomes of them, or why they cannot be used.
+pub fn reread(
+    globals: Globals,
+    of: impl Fn(Settings) -> Result<Settings, String> + Send + Sync + 'static,
+) -> Reread {
     Arc::new(move || {
         let file = globals.settings_file(&process_environment);
         match settings::read(&file, &globals.circumstances(&process_environment)) {
@@ -82,7 +94,7 @@ fn reread(globals: Globals) -> Reread {
                 for warning in &read.warnings {
                     tracing::warn!(%warning, "settings");
                 }
-                Ok(read.settings)
+                of(read.settings)
             }
             Err(problems) => Err(format!("{problems}\n{}", count(problems.errors(), "error"))),
         }

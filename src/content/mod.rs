@@ -1,5 +1,6 @@
 //! From configurations to a target's bytes: validate, parse, merge, render. Pure but for loading schemas and templates.
 
+mod environment;
 mod file;
 mod load;
 mod media;
@@ -89,7 +90,9 @@ impl Content {
         let recipes = targets.flat_map(Target::recipes);
         let templates = recipes.filter_map(|render| match render {
             Render::Template { file, .. } => Some(file),
-            Render::Verbatim | Render::Merge { .. } | Render::Files(_) => None,
+            Render::Verbatim | Render::Merge { .. } | Render::Environment(_) | Render::Files(_) => {
+                None
+            }
         });
         let named: BTreeSet<&PathBuf> = schemas.chain(templates).collect();
         let marks = named.into_iter().filter_map(|file| self.marks.get(file));
@@ -164,6 +167,11 @@ impl Content {
                 let merged = merged(inputs)?.ok_or_else(nothing)?;
                 let bytes = write::write(*format, &merged).map_err(refused)?;
                 Ok(bytes.into())
+            }
+            Render::Environment(naming) => {
+                let merged = merged(inputs)?.ok_or_else(nothing)?;
+                let text = environment::write(naming, &merged).map_err(refused)?;
+                Ok(text.into())
             }
             Render::Template { file, merge } => {
                 let Some(template) = self.templates.get(file) else {

@@ -1,5 +1,6 @@
 //! Queues and pollers: start, stop, replace on reload, drain; systemd, control socket.
 
+mod child;
 pub mod control;
 mod differences;
 mod drift;
@@ -16,6 +17,7 @@ mod supervisor;
 mod systemd;
 mod view;
 
+pub use child::definition;
 pub use post::{Post, offline_source, offline_status};
 pub use replace::Replaced;
 pub use supervisor::{Reread, RunEnd, problems_of, supervise};
@@ -29,6 +31,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use crate::child::Child;
 use crate::clock::Clock;
 use crate::content::{Content, LoadError};
 use crate::install::Installer;
@@ -57,6 +60,8 @@ pub struct Daemon {
     source: Source,
     installer: Installer,
     services: Services,
+    /// Of `exec`.
+    child: Option<Child>,
     server: Option<Server>,
     clock: Clock,
     queues: Vec<Queue>,
@@ -93,12 +98,13 @@ pub enum StartError {
 
 impl Daemon {
     /// Opens the ledger, restores targets from it and takes interrupted transactions up again, then polls. `ready`: unit
-    /// jobs may run at once (nobody waits for our READY).
+    /// jobs may run at once (nobody waits for our READY). `child`: that of `exec`, which starts it.
     pub async fn start(
         settings: Settings,
         state_directory: &Path,
         clock: Clock,
         ready: bool,
+        child: Option<Child>,
     ) -> Result<Daemon, StartError> {
         let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
         let installer = Installer::of(&settings);
@@ -110,7 +116,7 @@ impl Daemon {
                 "the ledger was damaged: history, holds and quarantine are gone, every service is notified once"
             );
         }
-        let services = services(&settings);
+        let services = services(&settings).with_child(child.clone());
         let server = serve(&settings.source, &clock).await?;
         let source = connect(&settings, server.as_ref()).await?;
         let mut daemon = Daemon {
@@ -121,6 +127,7 @@ impl Daemon {
             source,
             installer,
             services,
+            child,
             server,
             clock,
             queues: Vec::new(),
@@ -177,9 +184,12 @@ impl Daemon {
         Component::partition(settings, &identities, &state.intents)
     }
 
-    /// From now on unit jobs run.
+    /// From now on unit jobs run, and the child of `exec` does.
     pub fn say_ready(&mut self) {
         self.ready = true;
+        if let Some(child) = &self.child {
+            child.start();
+        }
         for queue in &self.queues {
             queue.ready.send_replace(true);
         }

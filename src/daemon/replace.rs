@@ -11,6 +11,7 @@ use crate::protocol::Digest;
 use crate::settings::{Settings, TargetPath};
 use crate::transaction::Component;
 
+use super::child::definition;
 use super::differences::Differences;
 use super::{Daemon, Queue, StartError, connect, distinct, drain, serve, services};
 
@@ -68,8 +69,11 @@ impl Daemon {
         self.content = content;
         self.source = source;
         self.installer = installer;
+        if let (Some(child), Some(definition)) = (&self.child, definition(&self.settings)) {
+            child.define(definition);
+        }
         if moves {
-            self.services = services(&self.settings);
+            self.services = services(&self.settings).with_child(self.child.clone());
         }
         let unchanged = self.queues.len();
         self.resume().await;

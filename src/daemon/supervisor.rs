@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::child::{Child, ending};
 use crate::settings::Settings;
 use crate::words::{count, with_causes};
 
@@ -43,6 +44,8 @@ pub enum RunEnd {
 
 /// Runs until SIGTERM or SIGINT. SIGHUP reloads, as a control request does.
 ///
+/// With a `child` it runs until that is not going to be started again, and all signals are the child's.
+///
 /// # Errors
 /// The control socket cannot be made, or signals cannot be caught.
 pub async fn supervise(
@@ -50,9 +53,10 @@ pub async fn supervise(
     socket: PathBuf,
     systemd: Systemd,
     reread: Reread,
+    child: Option<Child>,
 ) -> std::io::Result<RunEnd> {
     let (requests, inbox) = mpsc::channel(16);
-    let begun = Signals::catch()
+    let begun = Signals::catch(child.is_none())
         .and_then(|signals| Ok((signals, control::Server::start(&socket, requests)?)));
     let (signals, control) = match begun {
         Ok(begun) => begun,
@@ -68,6 +72,7 @@ pub async fn supervise(
         post: daemon.post(),
         news: daemon.news(),
         daemon: Some(daemon),
+        child,
         reload: None,
         askers: Vec::new(),
         asked_again: None,
@@ -84,19 +89,41 @@ pub async fn supervise(
     Ok(end)
 }
 
-struct Signals {
+/// Those that are ours.
+struct Signals(Option<Caught>);
+
+struct Caught {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
 }
 
+enum Sent {
+    Stop,
+    Reload,
+}
+
 impl Signals {
-    fn catch() -> std::io::Result<Signals> {
-        Ok(Signals {
+    fn catch(ours: bool) -> std::io::Result<Signals> {
+        if !ours {
+            return Ok(Signals(None));
+        }
+        Ok(Signals(Some(Caught {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-        })
+        })))
+    }
+
+    async fn next(&mut self) -> Sent {
+        let Some(caught) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = caught.terminate.recv() => Sent::Stop,
+            _ = caught.interrupt.recv() => Sent::Stop,
+            _ = caught.hangup.recv() => Sent::Reload,
+        }
     }
 }
 
@@ -113,6 +140,8 @@ struct Supervisor {
     news: Arc<Notify>,
     /// A running reload has it.
     daemon: Option<Daemon>,
+    /// Of `exec`.
+    child: Option<Child>,
     reload: Option<JoinHandle<(Daemon, Reloaded)>>,
     askers: Vec<Asker>,
     /// Asked for while one was running, which may have read the old file: it is done once more.
@@ -130,6 +159,7 @@ impl Supervisor {
         // Who gives up first says why: that should be us, with what it takes to end.
         self.systemd.starting(ready_timeout.saturating_add(MARGIN));
         let news = Arc::clone(&self.news);
+        let child = self.child.clone();
         let late = tokio::time::sleep(ready_timeout);
         tokio::pin!(late);
         let mut late_seen = false;
@@ -141,9 +171,11 @@ impl Supervisor {
         let mut naps = Naps::new(self.post.clock().clone());
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return RunEnd::Stopped,
-                _ = signals.interrupt.recv() => return RunEnd::Stopped,
-                _ = signals.hangup.recv() => self.begin_reload(None),
+                sent = signals.next() => match sent {
+                    Sent::Stop => return RunEnd::Stopped,
+                    Sent::Reload => self.begin_reload(None),
+                },
+                () = ending(child.as_ref()) => return RunEnd::Stopped,
                 Some(request) = inbox.recv() => self.request(request),
                 reloaded = ended(&mut self.reload), if self.reload.is_some() => {
                     self.reload = None;
@@ -165,7 +197,7 @@ impl Supervisor {
                     late_seen = true;
                     let seconds = ready_timeout.as_secs();
                     tracing::error!(seconds, "not ready within ready_timeout");
-                    if self.systemd.is_asked() {
+                    if self.systemd.is_asked() || self.child.is_some() {
                         return RunEnd::NotReady;
                     }
                 }

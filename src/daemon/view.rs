@@ -112,7 +112,9 @@ impl QueueView {
         }
         if newest.is_none() {
             let reason = match self.state.sessions.contains_key(identity) {
-                true => "the service has answered, but with nothing; deploy a version that is not empty",
+                true => {
+                    "the service has answered, but with nothing; deploy a version that is not empty"
+                }
                 false => "not received yet",
             };
             return (ProfileCondition::Waiting, Some(reason.to_owned()));

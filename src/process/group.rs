@@ -1,6 +1,7 @@
 //! A child that leads its own process group.
 
 use std::io;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
@@ -23,7 +24,7 @@ impl Group {
     /// Starts the command; its standard output and error come out of the `Output`.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that starts children"
+        reason = "one of the two places that start children"
     )]
     pub fn start(command: &Command, surroundings: &Surroundings) -> io::Result<(Group, Output)> {
         let path = lookup::program(lookup::name(command), surroundings)?;
@@ -49,30 +50,32 @@ impl Group {
             .env_clear()
             .envs(lookup::environment(surroundings))
             .current_dir(directory)
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer);
-        let child = with_no_signal_blocked(|| starting.spawn())
-            .map_err(|error| wrap(error, |e| StartError::Spawn(path.clone(), e)))?;
         // `starting` holds the write end of the pipe; as long as it lives the output has no end.
+        Ok((Group::of(starting, &path)?, output))
+    }
+
+    /// Starts what is ready to be started, as the leader of a group of its own.
+    pub fn of(mut starting: tokio::process::Command, path: &Path) -> io::Result<Group> {
+        starting.process_group(0);
+        let child = with_no_signal_blocked(|| starting.spawn())
+            .map_err(|error| wrap(error, |e| StartError::Spawn(path.to_owned(), e)))?;
         drop(starting);
 
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let watched = id.map_or_else(|| Err(io::ErrorKind::NotFound.into()), Pidfd::open);
         match (watched, id) {
-            (Ok(leader), Some(id)) => {
-                let group = Group {
-                    child,
-                    leader,
-                    id,
-                    reaped: false,
-                };
-                Ok((group, output))
-            }
+            (Ok(leader), Some(id)) => Ok(Group {
+                child,
+                leader,
+                id,
+                reaped: false,
+            }),
             (Err(error), Some(id)) => {
                 let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-                Err(wrap(error, |e| StartError::Watch(path, e)))
+                Err(wrap(error, |e| StartError::Watch(path.to_owned(), e)))
             }
             (_, None) => Err(io::ErrorKind::NotFound.into()),
         }
@@ -81,6 +84,11 @@ impl Group {
     /// The leader's process id, which is the group's.
     pub fn pid(&self) -> i32 {
         self.id
+    }
+
+    /// Sends the leader a signal, and nobody else.
+    pub fn tell_leader(&self, signal: rustix::process::Signal) -> io::Result<()> {
+        self.leader.signal(signal)
     }
 
     /// Until the leader has ended, by itself or not. It is not reaped.

@@ -4,6 +4,7 @@ mod group;
 mod lookup;
 mod output;
 mod pidfd;
+mod program;
 mod shown;
 
 use std::io;
@@ -20,6 +21,7 @@ use crate::words;
 
 pub use lookup::NotFound;
 pub use pidfd::Pidfd;
+pub use program::Program;
 pub use shown::Shown;
 
 use group::Group;

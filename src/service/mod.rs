@@ -1,5 +1,6 @@
 //! Notifies the programs that depend on targets, and asks whether they are well.
 
+mod child;
 mod clocks;
 mod command;
 mod http;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::child::Child;
 use crate::clock::{Clock, Now};
 use crate::process::Surroundings;
 use crate::settings::{Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarget, Whose};
@@ -56,6 +58,8 @@ pub struct Services {
     surroundings: Surroundings,
     http: Http,
     clock: Clock,
+    /// Of `exec`.
+    child: Option<Child>,
     /// Both clocks when this was made: a wall clock that has been set since then proves nothing.
     began: Now,
 }
@@ -69,8 +73,23 @@ impl Services {
             root,
             surroundings,
             http: Http::default(),
+            child: None,
             began: clock.now(),
             clock,
+        }
+    }
+
+    /// The same with the child of `exec` as one of the programs that can be notified.
+    pub fn with_child(self, child: Option<Child>) -> Services {
+        Services { child, ..self }
+    }
+
+    /// Files have just been replaced that these services depend on.
+    pub fn files_changed<'a>(&self, mut services: impl Iterator<Item = &'a Service>) {
+        if let Some(child) = &self.child
+            && services.any(|service| matches!(service.notify, Notify::Child(_)))
+        {
+            child.files_changed();
         }
     }
 
@@ -85,6 +104,7 @@ impl Services {
                 SignalTarget::Unit(_) => Some(("signal", &systemctl)),
                 SignalTarget::PidFile(_) | SignalTarget::Executable(_) => None,
             },
+            Notify::Child(_) => None,
         };
         let probe = service.probe.as_ref().and_then(|probe| match &probe.ask {
             ProbeAsk::Command(command) => Some(("probe", command)),
@@ -124,6 +144,7 @@ impl Services {
                 ..
             } => unit,
             Notify::Reload { unit, .. } => unit,
+            Notify::Child(_) => return child::running(self.child.as_ref()),
         };
         match self.unit(unit, service).state().await {
             Ok(state) if state.is_running() => Running::Yes,
@@ -182,11 +203,10 @@ impl Services {
                     }
                     SignalTarget::Executable(_) => Recipient::Executable(whose.clone()),
                 };
-                let since = signal::Since {
-                    files: since,
-                    clocks: self.clocks(),
-                };
-                signal::notify(signal, recipient, since).await
+                signal::notify(signal, recipient, self.since(since)).await
+            }
+            Notify::Child(rules) => {
+                child::notify(self.child.as_ref(), rules, self.since(since)).await
             }
             Notify::Command(command) => {
                 let surroundings = self.of(service, about);
@@ -206,6 +226,22 @@ impl Services {
 
     /// The whole probe: accepted where there is none. Rejected when it does not succeed in time.
     pub async fn probe(&self, service: &Service) -> Verdict {
+        let child = matches!(service.notify, Notify::Child(_))
+            .then_some(self.child.as_ref())
+            .flatten();
+        if let Some(child) = child
+            && !child.was_there().await
+        {
+            return Verdict::Accepted;
+        }
+        let verdict = self.whole_probe(service).await;
+        if let Some(child) = child {
+            child.judged();
+        }
+        verdict
+    }
+
+    async fn whole_probe(&self, service: &Service) -> Verdict {
         match &service.probe {
             Some(probe) => {
                 let surroundings = self.of(service, &[]);
@@ -224,6 +260,7 @@ impl Services {
                 to: SignalTarget::Unit(unit),
                 ..
             } => self.unit(unit, service).start_again().await,
+            Notify::Child(_) => child::start_again(self.child.as_ref()).await,
             Notify::Signal {
                 to: SignalTarget::PidFile(_) | SignalTarget::Executable(_),
                 ..
@@ -231,6 +268,13 @@ impl Services {
             | Notify::Command(_) => {
                 Verdict::Undecided("it is not a unit of systemd: start it by hand".to_owned())
             }
+        }
+    }
+
+    fn since(&self, files: Timestamp) -> signal::Since {
+        signal::Since {
+            files,
+            clocks: self.clocks(),
         }
     }
 

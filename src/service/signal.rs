@@ -14,6 +14,7 @@ use super::pid_file::PidFile;
 use super::running_process::{Effect, RunningProcess};
 use super::unit::Unit;
 use super::whose::{self, NotFound, Other};
+use crate::child::{Child, State};
 use crate::process::Pidfd;
 use crate::settings::{Signal, Whose};
 
@@ -24,6 +25,12 @@ pub enum Recipient<'a> {
     Unit(Unit<'a>, Whose),
     /// The master among those that run a file.
     Executable(Whose),
+    /// The child of `exec`, as it was seen.
+    Child {
+        child: &'a Child,
+        pid: i32,
+        number: u64,
+    },
 }
 
 /// Since when the files are in place, and how far the clocks can be trusted on that.
@@ -134,7 +141,23 @@ impl Recipient<'_> {
             }),
             Recipient::Unit(unit, whose) => main_process(unit, whose).await,
             Recipient::Executable(whose) => by_executable(whose.clone()).await,
+            Recipient::Child { child, pid, number } => child_process(child, *pid, *number),
         }
+    }
+}
+
+fn child_process(
+    child: &Child,
+    pid: i32,
+    number: u64,
+) -> Result<(i32, Pidfd, RunningProcess), Verdict> {
+    let gone = || Verdict::Nobody("nobody to signal yet: the child has just ended".to_owned());
+    let pidfd = Pidfd::open(pid).map_err(|_| gone())?;
+    let process = RunningProcess::read(pid).ok_or_else(gone)?;
+    // With the descriptor in hand: while it is published as running it has not been reaped.
+    match child.state() == (State::Running { pid, number }) {
+        true => Ok((pid, pidfd, process)),
+        false => Err(gone()),
     }
 }
 

@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use super::field::Written;
 use super::finding::Findings;
-use super::node::Node;
+use super::node::{Kind, Node};
 use super::suggestion;
-use super::valid::{Format, OnDrift, OnFailure, ReloadVerb, Signal, Symlink};
+use super::valid::{Format, OnChange, OnDrift, OnFailure, ReloadVerb, Restart, Signal, Symlink};
+use super::written::Changed;
 
 fn one_of<T: Copy>(
     node: &Node,
@@ -90,18 +91,11 @@ const ENDING: [&str; 3] = ["TERM", "INT", "QUIT"];
 impl Written for Signal {
     /// With or without `SIG`.
     fn read(node: &Node, findings: &mut Findings) -> Option<Signal> {
-        use nix::sys::signal::Signal as Known;
-        let text = node.text("a signal's name", findings)?;
-        let name = text.strip_prefix("SIG").unwrap_or(text);
-        let Ok(known) = Known::from_str(&format!("SIG{name}")) else {
-            findings
-                .error(node.at, format!("`{text}` is not a signal's name"))
-                .help(instead_of(name));
-            return None;
-        };
+        let signal = any(node, findings)?;
+        let name = signal.name.as_str();
         if NOT_CATCHABLE.contains(&name) {
             findings
-                .error(node.at, format!("no process can read its files on `{text}`"))
+                .error(node.at, format!("no process can read its files on `{name}`"))
                 .help("name the signal on which it does, mostly `HUP`; `reload: {unit: …, verb: restart}` starts a unit anew");
             return None;
         }
@@ -109,14 +103,76 @@ impl Written for Signal {
             findings
                 .warning(
                     node.at,
-                    format!("most programs end on `{text}`, and one that ends has said no: its files go back"),
+                    format!("most programs end on `{name}`, and one that ends has said no: its files go back"),
                 )
                 .help("name the signal on which it reads its files, mostly `HUP`; `reload: {unit: …, verb: restart}` starts a unit anew");
         }
-        Some(Signal {
-            name: name.to_owned(),
-            number: known as i32,
-        })
+        Some(signal)
+    }
+}
+
+/// A signal that tells a process to end.
+#[derive(Clone, Debug)]
+pub struct Ending(pub Signal);
+
+impl Written for Ending {
+    fn read(node: &Node, findings: &mut Findings) -> Option<Ending> {
+        let signal = any(node, findings)?;
+        if signal.name == "STOP" {
+            findings
+                .error(node.at, "no process ends on `STOP`")
+                .help("name the signal on which it ends, mostly `TERM`");
+            return None;
+        }
+        Some(Ending(signal))
+    }
+}
+
+fn any(node: &Node, findings: &mut Findings) -> Option<Signal> {
+    use nix::sys::signal::Signal as Known;
+    let text = node.text("a signal's name", findings)?;
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let Ok(known) = Known::from_str(&format!("SIG{name}")) else {
+        findings
+            .error(node.at, format!("`{text}` is not a signal's name"))
+            .help(instead_of(name));
+        return None;
+    };
+    Some(Signal {
+        name: name.to_owned(),
+        number: known as i32,
+    })
+}
+
+impl Written for Restart {
+    fn read(node: &Node, findings: &mut Findings) -> Option<Restart> {
+        const WORDS: [(&str, Restart); 3] = [
+            ("no", Restart::Never),
+            ("on-failure", Restart::OnFailure),
+            ("always", Restart::Always),
+        ];
+        one_of(node, "a rule for starting again", &WORDS, findings)
+    }
+}
+
+impl Written for OnChange {
+    fn read(node: &Node, findings: &mut Findings) -> Option<OnChange> {
+        if matches!(node.kind, Kind::Mapping(_)) {
+            let changed = Changed::read(node, findings)?;
+            if changed.signal.is_absent() {
+                findings
+                    .error(node.at, "`on_change` has no `signal`")
+                    .help("write `on_change: {signal: HUP}`, or `on_change: restart`");
+            }
+            return changed.signal.value().cloned().map(OnChange::Signal);
+        }
+        if node.text("what is to be done", findings)? == "restart" {
+            return Some(OnChange::Restart);
+        }
+        findings
+            .error(node.at, "this is not a way to deal with a change")
+            .help("write `restart`, or `{signal: HUP}` for a program that reads its files on a signal");
+        None
     }
 }
 

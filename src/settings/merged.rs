@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entries::{Entries, Entry};
-use super::field::{Field, Written};
-use super::finding::{Findings, Place};
+use super::field::{Field, Given, Written};
+use super::finding::{Findings, Place, Spot};
 use super::origin::{self, Pace};
 use super::path::{Directories, NamedPath};
 use super::profile::ProfileReader;
@@ -16,7 +16,7 @@ use super::target::TargetReader;
 use super::text::Texts;
 use super::valid::{Profile, ProfileName, Service, ServiceName, Settings, TargetPath};
 use super::written::{self, File};
-use super::{Circumstances, objection, service, yaml};
+use super::{Circumstances, environment, objection, service, yaml};
 
 /// What all files say together, nothing filled in.
 #[derive(Debug)]
@@ -96,16 +96,23 @@ impl Merged {
             let profile = value.as_ref().and_then(read);
             profiles.insert(name.value.as_str().into(), profile.map(Arc::new));
         }
+        let root = directories.root(&self.root, circumstances.root.as_deref());
+        let variables = environment::place(circumstances.runtime.as_deref(), root.as_deref());
         let mut services: BTreeMap<ServiceName, Option<Arc<Service>>> = BTreeMap::new();
         for Entry { name, value } in &self.services {
             let service = value
                 .as_ref()
-                .and_then(|value| service::declared(name, value, findings));
+                .and_then(|value| service::declared(name, value, &variables, findings));
             services.insert(name.value.as_str().into(), service.map(Arc::new));
         }
         let mut reader = TargetReader::new(&profiles, &mut services, directories, self.complete);
         for Entry { name, value } in &self.targets {
             reader.read(name, value.as_ref(), &mut named, findings);
+        }
+        for (name, child) in self.children(findings) {
+            if let Some(env) = child.value.env.given() {
+                reader.environment(&variables, name, env, findings);
+            }
         }
         let (targets, used) = reader.finish(findings);
         let every_use_is_known = self.complete && !findings.has_errors();
@@ -120,7 +127,6 @@ impl Merged {
         }
         let ready_timeout = timeout(&self.ready_timeout, "ready_timeout", 300, findings);
         let stop_timeout = timeout(&self.stop_timeout, "stop_timeout", 30, findings);
-        let root = directories.root(&self.root, circumstances.root.as_deref());
         let settings = || {
             Some(Settings {
                 file: base.to_owned(),
@@ -140,6 +146,26 @@ impl Merged {
             targets: used.targets,
             services: service_places,
         }
+    }
+
+    /// The services that are a child; more than one is a finding.
+    fn children(&self, findings: &mut Findings) -> Vec<(&Spot<String>, &Given<written::Child>)> {
+        let child = |entry: &'_ Entry<written::Service>| {
+            entry.value.as_ref()?.child.given().map(|given| given.key)
+        };
+        let mut places = self.services.iter().filter_map(child);
+        if let Some(first) = places.next() {
+            for second in places {
+                findings
+                    .error(second, "there is one child, and this is a second one")
+                    .also(first, "the other one")
+                    .help("keep one of the two; each program of its own has an `appconfigd exec` of its own");
+            }
+        }
+        let declared = self.services.iter();
+        let children = declared
+            .filter_map(|Entry { name, value }| Some((name, value.as_ref()?.child.given()?)));
+        children.collect()
     }
 
     fn warn_of_unused(&self, used: &Used, findings: &mut Findings) {

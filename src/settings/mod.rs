@@ -7,6 +7,7 @@
 
 mod duration;
 mod entries;
+mod environment;
 mod field;
 mod file_set;
 mod finding;
@@ -57,6 +58,8 @@ pub struct Circumstances {
     pub root: Option<PathBuf>,
     /// `AWS_ENDPOINT_URL_APPCONFIGDATA`: on a loopback address intervals may be as short as 1 s.
     pub endpoint_url: Option<String>,
+    /// Where a daemon with these settings would run without an alternate root, or was told to run with one; absolute.
+    pub runtime: Option<PathBuf>,
 }
 
 /// Reads a settings file and its drop-ins, and looks whether the files that they name are there.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::finding::{Findings, Place};
-use super::valid::{Command, Notify, OnFailure, Service, ServiceName, Target, TargetPath};
+use super::valid::{
+    Command, Notify, OnChange, OnFailure, Service, ServiceName, Target, TargetPath,
+};
 
 /// Ends of shell lines by which a line succeeds whatever came before.
 const ALWAYS: [&str; 7] = [
@@ -51,6 +53,11 @@ fn why_never(service: &Service) -> Option<&'static str> {
     }
     match &service.notify {
         Notify::Signal { .. } => Some(" while it runs: a signal is not answered"),
+        Notify::Child(child) => match child.on_change {
+            OnChange::Signal(_) => Some(" while it runs: a signal is not answered"),
+            // One that does not like its files ends.
+            OnChange::Restart => None,
+        },
         Notify::Command(Command::Shell(line)) => {
             let line = line.trim_end().trim_end_matches(';').trim_end();
             let always = |end: &&str| line.ends_with(*end) && !line.ends_with("&&");
@@ -92,6 +99,7 @@ mod tests {
         for keys in [
             "signal: {name: HUP, pid_file: /run/app.pid}",
             "signal: {name: USR1, unit: app.service}, on_failure: rollback",
+            "child: {on_change: {signal: HUP}}",
             "command: {shell: 'pkill -HUP app || true'}",
             "command: {shell: 'app reload; true;'}",
             "command: {shell: 'app reload &'}",
@@ -110,6 +118,7 @@ mod tests {
             &format!("{signal}, on_failure: keep"),
             "reload: {unit: app.service}",
             "reload: {unit: app.service, verb: restart}",
+            "child: {}",
             "command: [app, reload]",
             "command: {shell: 'app reload && app ping'}",
             "command: {shell: 'app trueish'}",

@@ -9,7 +9,7 @@ use super::finding::{Findings, Place, Spot};
 use super::merged::Used;
 use super::path::{Directories, NamedPath, target_path};
 use super::recipe::Recipe;
-use super::service::{mentions, service};
+use super::service::{in_place, mentions};
 use super::suggestion;
 use super::valid::{Parents, Profile, ProfileName, Service, ServiceName, Target, TargetPath};
 use super::written::{self, Notify};
@@ -25,7 +25,7 @@ pub struct TargetReader<'a> {
     pub(super) directories: &'a Directories,
     /// All files were read: a name that is not known does not exist.
     pub(super) complete: bool,
-    targets: Targets,
+    pub(super) targets: Targets,
     pub(super) used: Used,
 }
 
@@ -193,7 +193,7 @@ impl<'a> TargetReader<'a> {
                         at: *at,
                         value: name,
                     };
-                    let service = service(&spot, written, findings);
+                    let service = in_place(&spot, written, findings);
                     let name = ServiceName::from(spot.value.as_str());
                     self.services.insert(name.clone(), service.map(Arc::new));
                     self.used.in_place.insert(name.clone(), *at);

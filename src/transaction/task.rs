@@ -278,7 +278,9 @@ impl Hands {
             }
             let failed = |failed: NotSwapped| (failed.targets, with_causes(&failed.error));
             self.installer.keep(&placements).map_err(failed)?;
-            self.installer.swap(&placements).map_err(failed)
+            let swapped = self.installer.swap(&placements).map_err(failed);
+            self.files_changed();
+            swapped
         });
         event(swapped.await, Event::Swapped)
     }
@@ -287,10 +289,16 @@ impl Hands {
         self.keep_foreign(&placements).await;
         let put_back = spawn_blocking(move || {
             let results = self.installer.put_back(&placements).into_iter();
+            self.files_changed();
             let result = |result: Result<WentBack, _>| result.map_err(|error| with_causes(&error));
             results.map(result).collect()
         });
         event(put_back.await, Event::PutBack)
+    }
+
+    fn files_changed(&self) {
+        let services = self.component.services.values();
+        self.services.files_changed(services.map(AsRef::as_ref));
     }
 
     /// Files that somebody else has put over ours are kept in history before going back. Going back is more urgent than

@@ -224,7 +224,7 @@ fn a_loopback_endpoint_of_the_environment_allows_short_intervals() {
 #[test]
 fn the_examples_pass() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for example in ["nginx", "legacy-daemon"] {
+    for example in ["nginx", "legacy-daemon", "container"] {
         let output = check_in(&examples.join(example), &["--settings", "appconfigd.yaml"]);
         assert_eq!(
             output.status.code(),

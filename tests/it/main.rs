@@ -26,6 +26,7 @@ mod documents;
 mod double;
 mod drift;
 mod drift_kinds;
+mod exec;
 mod faults;
 mod fetch;
 mod fetch_from_serve;

@@ -40,7 +40,7 @@ async fn survives(after: i64) -> bool {
         .settings;
     let left = Arc::new(AtomicI64::new(NEVER));
     let state = world.path("state");
-    let daemon = Daemon::start(settings, &state, clock(&left), true)
+    let daemon = Daemon::start(settings, &state, clock(&left), true, None)
         .await
         .ok()
         .unwrap();

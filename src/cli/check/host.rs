@@ -144,7 +144,8 @@ fn unit(service: &Service) -> Option<&str> {
             to: SignalTarget::PidFile(_) | SignalTarget::Executable(_),
             ..
         }
-        | Notify::Command(_) => None,
+        | Notify::Command(_)
+        | Notify::Child(_) => None,
     }
 }
 

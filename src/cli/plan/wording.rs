@@ -4,7 +4,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::install::Metadata;
 use crate::ledger::Version;
-use crate::settings::{Notify, Service, SignalTarget};
+use crate::settings::{Notify, OnChange, Service, SignalTarget};
 
 pub fn named(version: &Version) -> String {
     let label = version.label.as_deref();
@@ -29,6 +29,10 @@ pub fn how(service: &Service) -> String {
             }
         },
         Notify::Command(_) => "its command".to_owned(),
+        Notify::Child(child) => match &child.on_change {
+            OnChange::Restart => "restart of the child".to_owned(),
+            OnChange::Signal(signal) => format!("SIG{} to the child", signal.name),
+        },
     }
 }
 

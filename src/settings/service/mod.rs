@@ -1,5 +1,6 @@
 //! Services: exactly one way to notify, probes that can succeed.
 
+mod child;
 mod notify;
 mod probe;
 
@@ -8,13 +9,14 @@ use std::time::Duration;
 use super::duration::show;
 use super::field::Field;
 use super::finding::{Findings, Spot};
-use super::valid::{Command, OnFailure, Service};
+use super::valid::{Command, Notify, OnFailure, Service, TargetPath};
 use super::written;
 
-/// A service of `services:`; `None` after a finding.
+/// A service of `services:`; `None` after a finding. `environment`: where the variables of a child are kept.
 pub fn declared(
     name: &Spot<String>,
     written: &written::Service,
+    environment: &TargetPath,
     findings: &mut Findings,
 ) -> Option<Service> {
     if name.value.starts_with('/') {
@@ -23,11 +25,33 @@ pub fn declared(
             .help("such names belong to the services that are written in place at a target");
         return None;
     }
+    let mut service = service(name, written, findings)?;
+    if let Notify::Child(child) = &mut service.notify
+        && let Some(given) = written.child.given()
+        && !given.value.env.is_absent()
+    {
+        child.environment = Some(environment.clone());
+    }
+    Some(service)
+}
+
+/// A service that is written in place at a target; `None` after a finding.
+pub fn in_place(
+    name: &Spot<String>,
+    written: &written::Service,
+    findings: &mut Findings,
+) -> Option<Service> {
+    if let Some(given) = written.child.given() {
+        findings
+            .error(given.key, "a child is not declared in place")
+            .help("declare it under `services:` and name it here: there is one for all targets");
+        return None;
+    }
     service(name, written, findings)
 }
 
 /// A service under the name given; `None` after a finding.
-pub fn service(
+fn service(
     name: &Spot<String>,
     written: &written::Service,
     findings: &mut Findings,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::optional;
+use super::{child, optional};
 use crate::settings::field::{Field, Given};
 use crate::settings::finding::{Findings, Place};
 use crate::settings::path::absolute_path;
@@ -26,6 +26,11 @@ pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) ->
             written.command.given().map(|given| given.key),
             "command",
         ),
+        (
+            !written.child.is_absent(),
+            written.child.given().map(|given| given.key),
+            "child",
+        ),
     ];
     let mut present = places.iter().filter(|(present, ..)| *present);
     let (first, second) = (present.next(), present.next());
@@ -33,7 +38,7 @@ pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) ->
         findings
             .error(at, "this service has no way to be notified")
             .help(
-                "give it one of `reload: {unit: …}`, `signal: {name: HUP, …}` and `command: […]`",
+                "give it one of `reload: {unit: …}`, `signal: {name: HUP, …}`, `command: […]` and `child: {}`",
             );
         return None;
     }
@@ -53,6 +58,9 @@ pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) ->
     }
     if let Some(given) = written.signal.given() {
         return signal(given, findings);
+    }
+    if let Some(given) = written.child.given() {
+        return child::child(&given.value, findings).map(Notify::Child);
     }
     written.command.value().cloned().map(Notify::Command)
 }

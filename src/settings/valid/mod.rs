@@ -1,5 +1,6 @@
 //! Settings that hold: every default filled in, every name resolved, every path absolute.
 
+mod child;
 mod service;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use child::*;
 pub use service::*;
 
 /// What one settings file and its drop-ins say. Maps are in byte order of their keys.
@@ -200,6 +202,8 @@ pub enum Render {
     Merge { format: Format },
     /// A minijinja template in this file, over the merged configuration where `merge` says so.
     Template { file: PathBuf, merge: bool },
+    /// The variables of a program, from all its profiles merged.
+    Environment(Naming),
     /// The whole of a directory target, and of nothing else.
     Files(FileSet),
 }
@@ -236,7 +240,10 @@ impl Target {
     pub fn file_set(&self) -> Option<&FileSet> {
         match &self.render {
             Render::Files(set) => Some(set),
-            Render::Verbatim | Render::Merge { .. } | Render::Template { .. } => None,
+            Render::Verbatim
+            | Render::Merge { .. }
+            | Render::Template { .. }
+            | Render::Environment(_) => None,
         }
     }
 

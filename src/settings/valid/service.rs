@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Principal, ServiceName};
+use super::{Child, Principal, ServiceName};
 
 /// An argv that runs without a shell, or a line that the operator wrote for `/bin/sh -c`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub enum Notify {
         whose: Whose,
     },
     Command(Command),
+    /// The program that `exec` keeps running.
+    Child(Child),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,5 +1,6 @@
 //! The settings as written: every key optional, nothing filled in, nothing looked up.
 
+mod child;
 mod command;
 mod service;
 
@@ -12,6 +13,7 @@ use super::node::{Kind, Node};
 use super::quantity::{Count, Mode, Share, Size};
 use super::valid::{self, Format, OnDrift, Principal};
 
+pub use child::{Changed, Child, Env};
 pub use service::{Probe, Reload, Service, Signalled};
 
 written!(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Child;
 use crate::settings::field::written;
 use crate::settings::valid::{Command, OnFailure, Principal, ReloadVerb, Signal};
 
@@ -10,6 +11,7 @@ written!(Service, "a service" {
     reload: Reload,
     signal: Signalled,
     command: Command,
+    child: Child,
     probe: Probe,
     on_failure: OnFailure,
     timeout: Duration,
