@@ -24,13 +24,14 @@ mod screen;
 mod serve;
 mod start;
 mod status;
+mod systemd_dropin;
 
 pub use exit::Exit;
 pub use globals::Globals;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::process::keep_descriptors_from_children;
 
@@ -63,6 +64,12 @@ enum Command {
     Forget(forget::Arguments),
     Fetch(fetch::Arguments),
     Serve(serve::Arguments),
+    SystemdDropin(systemd_dropin::Arguments),
+}
+
+/// The command line as clap sees it, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program with these arguments (the first is the program's name).
@@ -98,5 +105,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Forget(command) => command.run(&arguments.globals),
         Command::Fetch(command) => command.run(&arguments.globals),
         Command::Serve(command) => command.run(&arguments.globals),
+        Command::SystemdDropin(command) => command.run(&arguments.globals),
     }
 }

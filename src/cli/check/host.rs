@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use tokio::runtime::Runtime;
 
+use crate::cli::systemd_dropin::{Need, Of, Sandbox, UNIT, Wanted, wanted};
 use crate::process::{Ended, Run, Surroundings, run};
 use crate::settings::{
     Command, Notify, Places, Principal, Problem, Service, Settings, Severity, SignalTarget, Target,
@@ -40,8 +41,79 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
                 problems.push(places.of_service(&service.name, *severity, message.clone(), help));
             }
         }
+        problems.extend(forbidden(settings, places, runtime));
     }
     problems
+}
+
+/// What the unit that runs the daemon on this host forbids. Nothing where there is no such unit.
+fn forbidden(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Problem> {
+    let Some(sandbox) = Sandbox::of_host(runtime, UNIT) else {
+        return Vec::new();
+    };
+    let flag = if sandbox.is_root() { " --as-root" } else { "" };
+    let help = format!("`appconfigd systemd-dropin{flag}` prints the drop-in that allows it");
+    let polkit = "`appconfigd systemd-dropin --polkit` prints the rule";
+    let mut problems = Vec::new();
+    for wanted in wanted(settings, &sandbox, runtime) {
+        let Wanted {
+            need,
+            of,
+            why,
+            against,
+        } = wanted;
+        let message = match &need {
+            Need::Write(directory) => {
+                let shown = directory.display();
+                format!("`{UNIT}` may not write to `{shown}` ({against})")
+            }
+            Need::See(directory) => {
+                let shown = directory.display();
+                format!("`{UNIT}` does not see `{shown}` as others do ({against})")
+            }
+            Need::Group(name) => {
+                format!("the user of `{UNIT}` is not in the group `{name}` ({against})")
+            }
+            Need::Capability(name) => format!("`{UNIT}` needs {name}: {why} ({against})"),
+            Need::SetId => format!("`{UNIT}` may not set {why} ({against})"),
+            // Said once a unit; and not where a rule seems to be there.
+            Need::Manage { unit, verb } => {
+                if *verb != "start" || is_ruled(unit, sandbox.user()) {
+                    continue;
+                }
+                format!("no rule of polkit lets `{UNIT}` reload the unit `{unit}` ({against})")
+            }
+        };
+        let help = match need {
+            Need::Manage { .. } => polkit,
+            _ => &help,
+        };
+        problems.push(match of {
+            Of::Target(path) => places.of_target(&path, Severity::Warning, message, help),
+            Of::Service(name) => places.of_service(&name, Severity::Warning, message, help),
+        });
+    }
+    problems
+}
+
+/// Some rule of polkit names both; rules that cannot be read may.
+fn is_ruled(unit: &str, user: &str) -> bool {
+    let directories = ["/etc", "/run", "/usr/local/share", "/usr/share"];
+    let mut found = false;
+    for directory in directories {
+        match std::fs::read_dir(format!("{directory}/polkit-1/rules.d")) {
+            Err(error) => found |= error.kind() == ErrorKind::PermissionDenied,
+            Ok(rules) => {
+                let texts = rules
+                    .flatten()
+                    .filter_map(|rule| std::fs::read_to_string(rule.path()).ok());
+                found |= texts
+                    .into_iter()
+                    .any(|text| text.contains(unit) && text.contains(user));
+            }
+        }
+    }
+    found
 }
 
 fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
