@@ -102,7 +102,9 @@ fn client_side(bytes: &[u8]) {
     let bare = !text.chars().any(|c| c.is_whitespace() || c.is_control());
     let token = Token::new(text.to_owned());
     assert_eq!(token.is_some(), (1..=8192).contains(&length) && bare);
-    if length > 8 {
-        assert!(!format!("{token:?}").contains(text), "a token is shown");
+    // A token may itself be what is shown in place of any.
+    let shown = format!("{:?}", Token::new("another token".replace(' ', "-")));
+    if length > 8 && token.is_some() {
+        assert_eq!(format!("{token:?}"), shown, "a token is shown");
     }
 }

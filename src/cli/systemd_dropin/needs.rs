@@ -194,6 +194,8 @@ fn of_notification(
                     need(Need::See(real(path.parent().unwrap_or(Path::new("/")))));
                     pid_in(&path)
                 }
+                // Which of them will run is not known yet.
+                SignalTarget::Executable(_) => None,
             };
             let owner = pid.and_then(|pid| std::fs::metadata(format!("/proc/{pid}")).ok());
             let owner = owner.map(|owner| Uid::from_raw(owner.uid()));
@@ -201,7 +203,8 @@ fn of_notification(
                 need(Need::Capability("CAP_KILL"));
             }
         }
-        Notify::Command(_) => {}
+        // The child of `exec` is its own.
+        Notify::Command(_) | Notify::Child(_) => {}
     }
 }
 
@@ -211,8 +214,9 @@ fn words(notify: &Notify) -> String {
         Notify::Signal { to, .. } => match to {
             SignalTarget::Unit(unit) => format!("signals the unit `{unit}`"),
             SignalTarget::PidFile(path) => format!("signals the process in `{}`", path.display()),
+            SignalTarget::Executable(path) => format!("signals what runs `{}`", path.display()),
         },
-        Notify::Command(_) => String::new(),
+        Notify::Command(_) | Notify::Child(_) => String::new(),
     }
 }
 
