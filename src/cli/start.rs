@@ -1,7 +1,10 @@
 //! What `run`, `once` and the commands beside a daemon have in common: runtime, directories, errors to exit codes.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +20,10 @@ use crate::words::last_cause;
 
 /// Threads for tasks: more than one so that a slow one stops no other, few because there is little to compute.
 const WORKERS: usize = 2;
+/// Longer than threads take to start on any machine that is of use.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// A thread for blocking work outlives the pause between two polls: one that is there need not be given by the system.
+const IDLES_FOR: Duration = Duration::from_secs(600);
 
 /// A write beyond RLIMIT_FSIZE is then an error of that write, as a full disk is, instead of the end of the program. By a
 /// handler, for what is ignored stays ignored in children.
@@ -27,21 +34,60 @@ fn bear_file_size_limits() {
     }
 }
 
-/// A runtime, or the words why there is none.
+/// A runtime whose threads all run, or the words why there is none.
 pub fn runtime() -> Result<Runtime, Exit> {
-    let built = Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(64)
-        .enable_all()
-        .build();
-    if let Ok(runtime) = &built {
+    let built = start_threads().inspect(|runtime| {
         let _inside = runtime.enter();
         bear_file_size_limits();
-    }
+    });
     built.map_err(|error| {
-        err!("error: cannot start the runtime: {error}");
+        err!(
+            "error: cannot start the runtime: {error}; a limit on processes, threads or tasks may be too low (`ulimit -u`, `TasksMax=`)"
+        );
         Exit::Failed
     })
+}
+
+/// The runtime panics when the system gives it no first thread, and waits for ever for a later one that it does not get.
+fn start_threads() -> io::Result<Runtime> {
+    // The workers, one that makes them, one for blocking work, and those of ledger, watch and inotify instance.
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let wait = || drop(held.lock().map(|held| held.recv()));
+    std::thread::scope(|scope| {
+        let started: io::Result<Vec<_>> = (0..WORKERS + 5)
+            .map(|_| std::thread::Builder::new().spawn_scoped(scope, wait))
+            .collect();
+        drop(hold);
+        started.map(drop)
+    })?;
+    let (says, starts) = sync_channel(WORKERS + 1);
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(WORKERS)
+        .max_blocking_threads(64)
+        .thread_keep_alive(IDLES_FOR)
+        .on_thread_start(move || {
+            let _there_are_enough = says.try_send(());
+        })
+        .enable_all();
+    // Threads may have become scarce since: then this one panics, and may not even come to its end.
+    let (says_built, built) = sync_channel(1);
+    std::thread::Builder::new().spawn(move || {
+        let runtime = builder.build().inspect(|runtime| {
+            drop(runtime.spawn_blocking(|| ()));
+        });
+        says_built.send(runtime)
+    })?;
+    let scarce = || io::Error::from(ErrorKind::WouldBlock);
+    let runtime = built.recv_timeout(STARTS_WITHIN).map_err(|_| scarce())??;
+    for _ in 0..=WORKERS {
+        if starts.recv_timeout(STARTS_WITHIN).is_err() {
+            runtime.shutdown_background();
+            return Err(scarce());
+        }
+    }
+    Ok(runtime)
 }
 
 /// Reads the settings, starts the log, and does the command's work.
