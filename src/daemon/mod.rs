@@ -305,7 +305,7 @@ fn services(settings: &Settings) -> Services {
         settings.root.clone(),
         Surroundings {
             directory,
-            variables: Vec::new(),
+            ..Surroundings::default()
         },
     )
 }

@@ -8,6 +8,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
+use super::invocation::Invocation;
 use super::output::Output;
 use super::{Pidfd, Shown, StartError, Surroundings, lookup};
 use crate::settings::Command;
@@ -26,8 +27,12 @@ impl Group {
         clippy::disallowed_methods,
         reason = "one of the two places that start children"
     )]
-    pub fn start(command: &Command, surroundings: &Surroundings) -> io::Result<(Group, Output)> {
-        let path = lookup::program(lookup::name(command), surroundings)?;
+    pub fn start(
+        command: &Command,
+        invocation: &Invocation,
+        surroundings: &Surroundings,
+    ) -> io::Result<(Group, Output)> {
+        let path = invocation.path.clone();
         let directory = lookup::directory(surroundings);
         // Asked first, because a failed start does not say whether the program or the directory is what is missing.
         std::fs::metadata(directory)
@@ -36,19 +41,14 @@ impl Group {
         let output = Output::new(reader, Shown(command).to_string())?;
 
         let mut starting = tokio::process::Command::new(&path);
-        match command {
-            Command::Argv(argv) => {
-                starting
-                    .arg0(lookup::name(command))
-                    .args(argv.iter().skip(1));
-            }
-            Command::Shell(line) => {
-                starting.arg("-c").arg(line);
-            }
+        let mut words = invocation.words.iter();
+        if let Some(name) = words.next() {
+            starting.arg0(name);
         }
+        starting.args(words);
         starting
             .env_clear()
-            .envs(lookup::environment(surroundings))
+            .envs(&invocation.environment)
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::Surroundings;
+use super::account::{Account, SETPRIV};
 use crate::settings::Command;
 
 /// Why no program was found; travels inside an `io::Error`.
@@ -18,6 +19,10 @@ pub enum NotFound {
     InPath(String),
     #[error("cannot find the program `{}`; install it, or correct the command", .0.display())]
     AtPath(PathBuf),
+    #[error(
+        "cannot find `{0}` in PATH, by which {1}; install it (Debian and Fedora have it in {2})"
+    )]
+    Tool(String, &'static str, &'static str),
     #[error("cannot execute `{}`: it is not an executable file; set its mode, or correct the command", .0.display())]
     NotExecutable(PathBuf),
 }
@@ -35,13 +40,21 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     clippy::disallowed_methods,
     reason = "the one place that hands variables of ours to children"
 )]
-pub fn environment(surroundings: &Surroundings) -> BTreeMap<OsString, OsString> {
+pub fn environment(
+    surroundings: &Surroundings,
+    account: Option<&Account>,
+) -> BTreeMap<OsString, OsString> {
+    let more = |name: &str| {
+        let mut declared = surroundings.options.environment.iter();
+        declared.any(|other| other == name)
+    };
     let mut all = BTreeMap::from([("PATH".into(), PATH.into())]);
     // The only place of this module that reads the process's environment.
     all.extend(std::env::vars_os().filter(|(name, _)| {
         name.to_str()
-            .is_some_and(|name| ALLOWED.contains(&name) || name.starts_with("LC_"))
+            .is_some_and(|name| ALLOWED.contains(&name) || name.starts_with("LC_") || more(name))
     }));
+    all.extend(account.into_iter().flat_map(Account::variables));
     for (name, value) in &surroundings.variables {
         all.insert(name.into(), value.into());
     }
@@ -78,7 +91,7 @@ pub fn program(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
             )),
         };
     }
-    let environment = environment(surroundings);
+    let environment = environment(surroundings, None);
     let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let mut there = None;
     for place in path
@@ -98,6 +111,21 @@ pub fn program(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
         || io::Error::new(io::ErrorKind::NotFound, NotFound::InPath(name.to_owned())),
         denied,
     ))
+}
+
+/// A program of the system that an option needs.
+pub fn tool(name: &str, work: &'static str, surroundings: &Surroundings) -> io::Result<PathBuf> {
+    let package = match name {
+        SETPRIV => "util-linux",
+        _ => "systemd",
+    };
+    program(name, surroundings).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            io::ErrorKind::NotFound,
+            NotFound::Tool(name.to_owned(), work, package),
+        ),
+        _ => error,
+    })
 }
 
 /// Whether the path is a file that we may execute; `None` where there is nothing.

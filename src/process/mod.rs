@@ -1,11 +1,14 @@
 //! Children: argv or shell, own process group, time limit, group killed before its leader is reaped, output kept short.
 
+mod account;
 mod group;
+mod invocation;
 mod lookup;
 mod output;
 mod pidfd;
 mod program;
 mod shown;
+mod transient;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::settings::Command;
+use crate::settings::{Command, CommandOptions, Sandbox};
 use crate::words;
 
 pub use lookup::NotFound;
@@ -25,7 +28,9 @@ pub use program::Program;
 pub use shown::Shown;
 
 use group::Group;
+use invocation::Invocation;
 use output::Output;
+use transient::Unit;
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +39,7 @@ pub enum Ended {
     Exited(i32),
     /// By a signal that was not ours.
     Killed(i32),
-    /// Its time was up: TERM, 5 s of grace, KILL, to its whole group.
+    /// Its time was up: TERM, grace (5 s where nothing is said), KILL, to its whole group.
     TimedOut,
 }
 
@@ -53,6 +58,7 @@ pub struct Surroundings {
     pub directory: PathBuf,
     /// Added to the allow-listed variables (PATH, HOME, LANG, LC_*, TZ, USER, LOGNAME, SHELL, TMPDIR).
     pub variables: Vec<(String, String)>,
+    pub options: CommandOptions,
 }
 
 /// Why a command could not be started; travels inside the `io::Error` of [`run`].
@@ -60,14 +66,19 @@ pub struct Surroundings {
 pub enum StartError {
     #[error("cannot enter the working directory `{}`", .0.display())]
     Directory(PathBuf, #[source] io::Error),
+    #[error("{0}")]
+    Account(String),
     #[error("cannot start `{}`", .0.display())]
     Spawn(PathBuf, #[source] io::Error),
     #[error("cannot watch the child of `{}`; this needs Linux 5.3 or later", .0.display())]
     Watch(PathBuf, #[source] io::Error),
 }
 
-/// What a group is given between TERM and KILL, and what the kernel is given to carry out a KILL.
-const GRACE: Duration = Duration::from_secs(5);
+/// What the kernel is given to carry out a KILL, and systemd to stop a unit beside its grace.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// By these statuses setpriv(1), and a shell that becomes the program, say that they could not start it.
+const COULD_NOT: [i32; 2] = [126, 127];
 
 /// Runs the command to its end or its limit. Standard input is /dev/null. An error means that it could not be started.
 ///
@@ -78,7 +89,7 @@ pub async fn run(
     surroundings: &Surroundings,
     limit: Duration,
 ) -> io::Result<Run> {
-    run_with_grace(command, surroundings, limit, GRACE).await
+    run_within(command, surroundings, limit).await
 }
 
 /// The absolute path of the program that the command would start, searched as execvp does; an error names the program.
@@ -87,7 +98,7 @@ pub async fn run(
 pub fn program(command: &Command, directory: &Path) -> io::Result<PathBuf> {
     let surroundings = Surroundings {
         directory: directory.to_owned(),
-        variables: Vec::new(),
+        ..Surroundings::default()
     };
     surroundings.program(command)
 }
@@ -103,7 +114,33 @@ pub fn keep_descriptors_from_children() {
 impl Surroundings {
     /// As [`program`], with a PATH of these variables before our own.
     pub fn program(&self, command: &Command) -> io::Result<PathBuf> {
+        Invocation::tools(self)?;
         lookup::program(lookup::name(command), self)
+    }
+
+    /// The status of a run in these surroundings may say that the command was never started.
+    pub fn could_not_start(&self, status: i32, output: &str) -> bool {
+        match (&self.options.sandbox, &self.options) {
+            // systemd's own, of which 255 is a signal; 1 is that of a client that got no unit.
+            (Sandbox::None, _) => {
+                matches!(status, 200..=243 | 255) || status == 1 && output.starts_with("Failed to ")
+            }
+            (Sandbox::Ours, options) => {
+                let wrapped =
+                    options.user.is_some() || options.group.is_some() || options.umask.is_some();
+                wrapped && COULD_NOT.contains(&status)
+            }
+        }
+    }
+
+    /// The same, run in a service's way.
+    pub fn under(&self, options: &CommandOptions) -> Surroundings {
+        let directory = options.working_directory.as_ref();
+        Surroundings {
+            directory: directory.unwrap_or(&self.directory).clone(),
+            variables: self.variables.clone(),
+            options: options.clone(),
+        }
     }
 
     /// The same with more variables; later ones win.
@@ -111,8 +148,8 @@ impl Surroundings {
         let mut all = self.variables.clone();
         all.extend_from_slice(variables);
         Surroundings {
-            directory: self.directory.clone(),
             variables: all,
+            ..self.clone()
         }
     }
 }
@@ -124,13 +161,14 @@ impl Run {
     }
 }
 
-async fn run_with_grace(
+async fn run_within(
     command: &Command,
     surroundings: &Surroundings,
     limit: Duration,
-    grace: Duration,
 ) -> io::Result<Run> {
-    let (mut group, mut output) = Group::start(command, surroundings)?;
+    let invocation = Invocation::of(command, surroundings, limit)?;
+    let (mut group, mut output) = Group::start(command, &invocation, surroundings)?;
+    let mut unit = invocation.unit.map(Unit::new);
     debug!(command = %Shown(command), pid = group.pid(), "started");
     let in_time = {
         let mut reading = pin!(output.drain());
@@ -144,9 +182,14 @@ async fn run_with_grace(
         };
         timeout(limit, wait).await.is_ok()
     };
+    let grace = surroundings.options.grace;
     let ended = if in_time {
+        unit.as_mut().map(Unit::has_ended);
         Ended::from(group.reap()?)
     } else {
+        if let Some(unit) = &mut unit {
+            unit.stop(grace).await;
+        }
         end_group(&mut group, &mut output, grace).await;
         Ended::TimedOut
     };
@@ -168,7 +211,7 @@ async fn end_group(group: &mut Group, output: &mut Output, grace: Duration) {
     let _ = timeout(grace, all_gone).await;
     group.kill();
     // A child that the kernel does not let go (a dead network file system) is left to the runtime to reap.
-    if timeout(grace, group.leader_ended()).await.is_ok() {
+    if timeout(PATIENCE, group.leader_ended()).await.is_ok() {
         let _ = group.reap();
     }
 }

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::group::Group;
 use super::{Ended, Surroundings, lookup};
-use crate::settings::Command;
+use crate::settings::{Command, CommandOptions};
 
 /// Between us and our service manager: a child that inherits them speaks in our name.
 const OURS: [&str; 6] = [
@@ -34,6 +34,7 @@ impl Program {
         let here = Surroundings {
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             variables: Vec::new(),
+            options: CommandOptions::default(),
         };
         let path = lookup::program(lookup::name(command), &here)?;
         let mut starting = tokio::process::Command::new(&path);

@@ -21,7 +21,7 @@ fn argv(parts: &[&str]) -> Command {
 fn inside(directory: &tempfile::TempDir) -> Surroundings {
     Surroundings {
         directory: directory.path().to_owned(),
-        variables: Vec::new(),
+        ..Surroundings::default()
     }
 }
 
@@ -84,6 +84,7 @@ async fn a_child_sees_only_the_allowed_variables_and_the_given_ones() {
     let surroundings = Surroundings {
         directory: PathBuf::new(),
         variables: vec![("GIVEN".into(), "a b".into()), ("TZ".into(), "UTC".into())],
+        ..Surroundings::default()
     };
     let run = run(&argv(&["env"]), &surroundings, LONG).await.unwrap();
     let names: Vec<&str> = run
@@ -204,9 +205,12 @@ async fn limited(line: &str, grace: Duration) -> (Run, Pid) {
     let mut limit = Duration::from_millis(300);
     loop {
         let directory = tempfile::tempdir().unwrap();
-        let run = run_with_grace(&sh(line), &inside(&directory), limit, grace)
-            .await
-            .unwrap();
+        let options = CommandOptions {
+            grace,
+            ..CommandOptions::default()
+        };
+        let surroundings = inside(&directory).under(&options);
+        let run = run(&sh(line), &surroundings, limit).await.unwrap();
         assert_eq!(run.ended, Ended::TimedOut);
         let written = directory.path().join("c");
         if written.exists() {
@@ -220,7 +224,7 @@ async fn limited(line: &str, grace: Duration) -> (Run, Pid) {
 #[tokio::test]
 async fn at_the_limit_the_whole_group_gets_term_and_time_to_tidy_up() {
     let line = "sh -c 'trap \"echo tidy; exit\" TERM; echo $$ >c.tmp; mv c.tmp c; while :; do sleep 0.01; done' & wait";
-    let (run, child) = limited(line, GRACE).await;
+    let (run, child) = limited(line, PATIENCE).await;
     assert!(run.output.ends_with("tidy\n"), "{}", run.output);
     until("the grandchild is dead", || dead(child)).await;
 }
@@ -298,7 +302,7 @@ async fn what_cannot_be_started_says_what_and_where() {
     );
     let nowhere = Surroundings {
         directory: directory.path().join("gone"),
-        variables: Vec::new(),
+        ..Surroundings::default()
     };
     assert!(
         says(&argv(&["true"]), &nowhere)

@@ -20,6 +20,11 @@ pub async fn judge(command: &Command, surroundings: &Surroundings, limit: Durati
         Ok(run) => {
             let text = failure(command, &run, limit);
             match (&run.ended, command) {
+                (Ended::Exited(status), _)
+                    if surroundings.could_not_start(*status, &run.output) =>
+                {
+                    Verdict::Undecided(text)
+                }
                 (Ended::Exited(status), Command::Shell(_)) if SHELL_COULD_NOT.contains(status) => {
                     Verdict::Undecided(text)
                 }

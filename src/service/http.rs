@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Url};
 
 use crate::words;
 
@@ -57,6 +57,16 @@ impl Http {
     }
 }
 
+/// What every client of ours is made with.
+pub fn builder() -> ClientBuilder {
+    crate::tls::ensure_provider();
+    Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("appconfigd/", env!("CARGO_PKG_VERSION")))
+}
+
 /// A URL without what may be secret in it: user, password, query.
 pub fn shown(url: &str) -> String {
     let Ok(mut url) = Url::parse(url) else {
@@ -70,22 +80,16 @@ pub fn shown(url: &str) -> String {
 }
 
 fn client(secure: bool) -> Result<Client, String> {
-    crate::tls::ensure_provider();
-    let builder = Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("appconfigd/", env!("CARGO_PKG_VERSION")));
     // A machine without CA certificates can still be asked over plain HTTP.
     let builder = match secure {
-        true => builder,
-        false => builder.tls_certs_only([]),
+        true => builder(),
+        false => builder().tls_certs_only([]),
     };
     builder.build().map_err(|error| innermost(&error))
 }
 
 /// The cause that says something; reqwest's own words repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
+pub fn innermost(error: &reqwest::Error) -> String {
     match error.source() {
         Some(cause) => words::one_line(&words::last_cause(cause).to_string(), 200),
         None => "the request failed".to_owned(),

@@ -6,6 +6,7 @@ mod command;
 mod http;
 mod pid_file;
 mod probe;
+mod request;
 mod running_process;
 mod signal;
 mod unit;
@@ -99,6 +100,7 @@ impl Services {
         let systemctl = unit::systemctl(&[]);
         let notify = match &service.notify {
             Notify::Command(command) => Some(("command", command)),
+            Notify::Http(_) => None,
             Notify::Reload { .. } => Some(("reload", &systemctl)),
             Notify::Signal { to, .. } => match to {
                 SignalTarget::Unit(_) => Some(("signal", &systemctl)),
@@ -110,11 +112,17 @@ impl Services {
             ProbeAsk::Command(command) => Some(("probe", command)),
             ProbeAsk::Http(_) => None,
         });
+        let own = self.of(service, &[]);
         [check, notify, probe]
             .into_iter()
             .flatten()
             .find_map(|(key, command)| {
-                let error = self.surroundings.program(command).err()?;
+                // systemctl is ours, whatever the service's own commands run as.
+                let surroundings = match matches!(key, "reload" | "signal") {
+                    true => &self.surroundings,
+                    false => &own,
+                };
+                let error = surroundings.program(command).err()?;
                 Some(format!("`{key}`: {error}"))
             })
     }
@@ -122,7 +130,7 @@ impl Services {
     /// Whether the service would see a notification now. A unit that waits for its next automatic restart would not.
     pub async fn running(&self, service: &Service) -> Running {
         let unit = match &service.notify {
-            Notify::Command(_) => return Running::Unknown,
+            Notify::Command(_) | Notify::Http(_) => return Running::Unknown,
             Notify::Signal {
                 to: SignalTarget::PidFile(path),
                 whose,
@@ -212,6 +220,11 @@ impl Services {
                 let surroundings = self.of(service, about);
                 command::judge(command, &surroundings, service.timeout).await
             }
+            Notify::Http(call) => {
+                let socket = call.unix_socket.as_ref().map(|path| self.rooted(path));
+                let limit = call.timeout.unwrap_or(service.timeout);
+                request::notify(call, socket.as_deref(), limit).await
+            }
         }
     }
 
@@ -265,7 +278,8 @@ impl Services {
                 to: SignalTarget::PidFile(_) | SignalTarget::Executable(_),
                 ..
             }
-            | Notify::Command(_) => {
+            | Notify::Command(_)
+            | Notify::Http(_) => {
                 Verdict::Undecided("it is not a unit of systemd: start it by hand".to_owned())
             }
         }
@@ -302,7 +316,8 @@ impl Services {
 
     fn of(&self, service: &Service, about: &[(String, String)]) -> Surroundings {
         let name = ("APPCONFIGD_SERVICE".to_owned(), service.name.to_string());
-        self.surroundings.with(about).with(&[name])
+        let surroundings = self.surroundings.under(&service.commands);
+        surroundings.with(about).with(&[name])
     }
 }
 

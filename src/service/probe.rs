@@ -37,7 +37,15 @@ pub async fn once(
         }),
         ProbeAsk::Command(command) => match run(command, surroundings, limit).await {
             Ok(run) if run.ended == Ended::Exited(0) => Ok(()),
-            Ok(run) => Err(Failure::Failed(command::failure(command, &run, limit))),
+            Ok(run) => {
+                let text = command::failure(command, &run, limit);
+                Err(match run.ended {
+                    Ended::Exited(status) if surroundings.could_not_start(status, &run.output) => {
+                        Failure::NotAsked(text)
+                    }
+                    _ => Failure::Failed(text),
+                })
+            }
             Err(error) => Err(Failure::NotAsked(command::not_started(&error))),
         },
     }

@@ -6,7 +6,9 @@ use super::field::Written;
 use super::finding::Findings;
 use super::node::{Kind, Node};
 use super::suggestion;
-use super::valid::{Format, OnChange, OnDrift, OnFailure, ReloadVerb, Restart, Signal, Symlink};
+use super::valid::{
+    Format, HttpMethod, OnChange, OnDrift, OnFailure, ReloadVerb, Restart, Sandbox, Signal, Symlink,
+};
 use super::written::Changed;
 
 fn one_of<T: Copy>(
@@ -80,6 +82,26 @@ impl Written for ReloadVerb {
             ("start", ReloadVerb::Start),
         ];
         one_of(node, "a verb of systemctl for this", &WORDS, findings)
+    }
+}
+
+impl Written for Sandbox {
+    fn read(node: &Node, findings: &mut Findings) -> Option<Sandbox> {
+        const WORDS: [(&str, Sandbox); 2] = [("none", Sandbox::None), ("ours", Sandbox::Ours)];
+        one_of(node, "a sandbox", &WORDS, findings)
+    }
+}
+
+impl Written for HttpMethod {
+    fn read(node: &Node, findings: &mut Findings) -> Option<HttpMethod> {
+        const WORDS: [(&str, HttpMethod); 5] = [
+            ("POST", HttpMethod::Post),
+            ("GET", HttpMethod::Get),
+            ("PUT", HttpMethod::Put),
+            ("PATCH", HttpMethod::Patch),
+            ("DELETE", HttpMethod::Delete),
+        ];
+        one_of(node, "a method of HTTP for this", &WORDS, findings)
     }
 }
 

@@ -10,7 +10,7 @@ use super::entries::{Entries, Entry};
 use super::field::{Field, Given, Written};
 use super::finding::{Findings, Place, Spot};
 use super::origin::{self, Pace};
-use super::path::{Directories, NamedPath};
+use super::path::{Directories, NamedPath, Naming};
 use super::profile::ProfileReader;
 use super::target::TargetReader;
 use super::text::Texts;
@@ -99,10 +99,14 @@ impl Merged {
         let root = directories.root(&self.root, circumstances.root.as_deref());
         let variables = environment::place(circumstances.runtime.as_deref(), root.as_deref());
         let mut services: BTreeMap<ServiceName, Option<Arc<Service>>> = BTreeMap::new();
+        let mut naming = Naming {
+            directories,
+            named: &mut named,
+        };
         for Entry { name, value } in &self.services {
-            let service = value
-                .as_ref()
-                .and_then(|value| service::declared(name, value, &variables, findings));
+            let service = value.as_ref().and_then(|value| {
+                service::declared(name, value, &variables, &mut naming, findings)
+            });
             services.insert(name.value.as_str().into(), service.map(Arc::new));
         }
         let mut reader = TargetReader::new(&profiles, &mut services, directories, self.complete);

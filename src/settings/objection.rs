@@ -69,7 +69,7 @@ fn why_never(service: &Service) -> Option<&'static str> {
             (program == Some("true")).then_some(": its command succeeds whatever happens")
         }
         // systemd reports a job that failed; what the unit's own settings make of it is not to be seen here.
-        Notify::Reload { .. } => None,
+        Notify::Reload { .. } | Notify::Http(_) => None,
     }
 }
 

@@ -77,6 +77,22 @@ fn tidy(path: &Path) -> PathBuf {
         .collect()
 }
 
+/// Takes down what the settings name on disk.
+pub struct Naming<'a> {
+    pub directories: &'a Directories,
+    pub named: &'a mut Vec<NamedPath>,
+}
+
+impl Naming<'_> {
+    /// The absolute path of a file that must be there.
+    pub fn file(&mut self, noun: &'static str, given: &Given<String>) -> PathBuf {
+        let named = self.directories.name(noun, NamedKind::File, given);
+        let path = named.path.clone();
+        self.named.push(named);
+        path
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedKind {
     File,

@@ -7,7 +7,7 @@ use super::field::Field;
 use super::file_set;
 use super::finding::{Findings, Place, Spot};
 use super::merged::Used;
-use super::path::{Directories, NamedPath, target_path};
+use super::path::{Directories, NamedPath, Naming, target_path};
 use super::recipe::Recipe;
 use super::service::{in_place, mentions};
 use super::suggestion;
@@ -116,7 +116,7 @@ impl<'a> TargetReader<'a> {
         named: &mut Vec<NamedPath>,
         findings: &mut Findings,
     ) -> Option<Target> {
-        let notify = self.notify(name, &written.notify, findings);
+        let notify = self.notify(name, &written.notify, named, findings);
         let made = match name.value.ends_with('/') {
             true => self.files(name, written, named, findings),
             false => {
@@ -168,6 +168,7 @@ impl<'a> TargetReader<'a> {
         &mut self,
         target: &Spot<String>,
         field: &Field<written::Notified>,
+        named: &mut Vec<NamedPath>,
         findings: &mut Findings,
     ) -> Option<Vec<ServiceName>> {
         let given = match field {
@@ -193,7 +194,11 @@ impl<'a> TargetReader<'a> {
                         at: *at,
                         value: name,
                     };
-                    let service = in_place(&spot, written, findings);
+                    let mut naming = Naming {
+                        directories: self.directories,
+                        named,
+                    };
+                    let service = in_place(&spot, written, &mut naming, findings);
                     let name = ServiceName::from(spot.value.as_str());
                     self.services.insert(name.clone(), service.map(Arc::new));
                     self.used.in_place.insert(name.clone(), *at);

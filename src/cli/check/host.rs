@@ -217,6 +217,7 @@ fn unit(service: &Service) -> Option<&str> {
             ..
         }
         | Notify::Command(_)
+        | Notify::Http(_)
         | Notify::Child(_) => None,
     }
 }
@@ -228,7 +229,7 @@ fn cat(runtime: &Runtime, unit: &str) -> Option<(Severity, String, &'static str)
     words.push(unit.to_owned());
     let surroundings = Surroundings {
         directory: PathBuf::from("/"),
-        variables: Vec::new(),
+        ..Surroundings::default()
     };
     let command = Command::Argv(words);
     let warning = |why: String| {

@@ -28,6 +28,7 @@ pub fn how(service: &Service) -> String {
                 )
             }
         },
+        Notify::Http(call) => call.shown(),
         Notify::Command(_) => "its command".to_owned(),
         Notify::Child(child) => match &child.on_change {
             OnChange::Restart => "restart of the child".to_owned(),

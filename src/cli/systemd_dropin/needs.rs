@@ -203,6 +203,12 @@ fn of_notification(
                 need(Need::Capability("CAP_KILL"));
             }
         }
+        Notify::Http(call) => {
+            if let Some(socket) = &call.unix_socket {
+                let path = settings.rooted(&socket.display().to_string());
+                need(Need::See(real(path.parent().unwrap_or(Path::new("/")))));
+            }
+        }
         // The child of `exec` is its own.
         Notify::Command(_) | Notify::Child(_) => {}
     }
@@ -216,6 +222,7 @@ fn words(notify: &Notify) -> String {
             SignalTarget::PidFile(path) => format!("signals the process in `{}`", path.display()),
             SignalTarget::Executable(path) => format!("signals what runs `{}`", path.display()),
         },
+        Notify::Http(call) => format!("sends {}", call.shown()),
         Notify::Command(_) | Notify::Child(_) => String::new(),
     }
 }

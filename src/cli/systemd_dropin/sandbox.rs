@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::Need;
 use crate::process::{Ended, Run, Surroundings, run};
-use crate::settings::Command;
+use crate::settings::{Command, CommandOptions};
 
 /// How long systemctl may think about a unit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -228,6 +228,7 @@ pub fn show(runtime: &Runtime, unit: &str, properties: &str) -> Option<BTreeMap<
     let surroundings = Surroundings {
         directory: PathBuf::from("/"),
         variables: Vec::new(),
+        options: CommandOptions::default(),
     };
     let Ok(Run {
         ended: Ended::Exited(0),

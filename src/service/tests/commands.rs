@@ -118,6 +118,7 @@ async fn a_missing_program_is_found_out_before_it_is_needed() {
     let nowhere = Surroundings {
         directory: PathBuf::new(),
         variables: vec![("PATH".to_owned(), "/nowhere".to_owned())],
+        ..Surroundings::default()
     };
     let reload = Notify::Reload {
         unit: "shop.service".to_owned(),

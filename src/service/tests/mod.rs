@@ -1,7 +1,9 @@
 mod commands;
+mod options;
 mod pid_files;
 mod probes;
 mod real_systemd;
+mod requests;
 mod units;
 mod whose;
 
@@ -29,6 +31,7 @@ impl Place {
         let surroundings = Surroundings {
             directory: directory.path().to_owned(),
             variables: vec![("PATH".to_owned(), path)],
+            ..Surroundings::default()
         };
         let services = Services::new(None, surroundings);
         Place {
@@ -77,6 +80,7 @@ fn service(notify: Notify) -> Service {
         probe: None,
         on_failure: OnFailure::Rollback,
         timeout: LONG,
+        commands: Default::default(),
     }
 }
 

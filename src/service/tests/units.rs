@@ -198,6 +198,7 @@ async fn without_systemd_or_systemctl_or_the_unit_nothing_is_decided() {
     let nowhere = Surroundings {
         directory: PathBuf::new(),
         variables,
+        ..Surroundings::default()
     };
     let services = Services::new(None, nowhere);
     let verdict = services

@@ -1,6 +1,8 @@
 //! Services: exactly one way to notify, probes that can succeed.
 
 mod child;
+mod commands;
+mod http;
 mod notify;
 mod probe;
 
@@ -9,6 +11,7 @@ use std::time::Duration;
 use super::duration::show;
 use super::field::Field;
 use super::finding::{Findings, Spot};
+use super::path::Naming;
 use super::valid::{Command, Notify, OnFailure, Service, TargetPath};
 use super::written;
 
@@ -17,6 +20,7 @@ pub fn declared(
     name: &Spot<String>,
     written: &written::Service,
     environment: &TargetPath,
+    naming: &mut Naming<'_>,
     findings: &mut Findings,
 ) -> Option<Service> {
     if name.value.starts_with('/') {
@@ -25,7 +29,7 @@ pub fn declared(
             .help("such names belong to the services that are written in place at a target");
         return None;
     }
-    let mut service = service(name, written, findings)?;
+    let mut service = service(name, written, naming, findings)?;
     if let Notify::Child(child) = &mut service.notify
         && let Some(given) = written.child.given()
         && !given.value.env.is_absent()
@@ -39,6 +43,7 @@ pub fn declared(
 pub fn in_place(
     name: &Spot<String>,
     written: &written::Service,
+    naming: &mut Naming<'_>,
     findings: &mut Findings,
 ) -> Option<Service> {
     if let Some(given) = written.child.given() {
@@ -47,16 +52,17 @@ pub fn in_place(
             .help("declare it under `services:` and name it here: there is one for all targets");
         return None;
     }
-    service(name, written, findings)
+    service(name, written, naming, findings)
 }
 
 /// A service under the name given; `None` after a finding.
 fn service(
     name: &Spot<String>,
     written: &written::Service,
+    naming: &mut Naming<'_>,
     findings: &mut Findings,
 ) -> Option<Service> {
-    let notify = notify::notify(name.at, written, findings);
+    let notify = notify::notify(name.at, written, naming, findings);
     let probe = match &written.probe {
         Field::Absent => Some(None),
         Field::Broken => None,
@@ -68,6 +74,7 @@ fn service(
         "timeout",
         findings,
     );
+    let commands = commands::options(written, findings);
     Some(Service {
         name: name.value.as_str().into(),
         check: optional(&written.check)?,
@@ -75,6 +82,7 @@ fn service(
         probe: probe?,
         on_failure: optional(&written.on_failure)?.unwrap_or(OnFailure::Rollback),
         timeout: timeout?,
+        commands: commands?,
     })
 }
 
@@ -107,6 +115,18 @@ fn time(
             None
         }
         Field::Given(given) => Some(given.value),
+    }
+}
+
+/// As [`time`], where nothing is filled in.
+fn time_of(
+    field: &Field<Duration>,
+    key: &str,
+    findings: &mut Findings,
+) -> Option<Option<Duration>> {
+    match field {
+        Field::Absent => Some(None),
+        _ => time(field, Duration::from_secs(30), key, findings).map(Some),
     }
 }
 

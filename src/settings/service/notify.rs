@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::{child, optional};
+use super::{child, http, optional};
 use crate::settings::field::{Field, Given};
 use crate::settings::finding::{Findings, Place};
-use crate::settings::path::absolute_path;
+use crate::settings::path::{Naming, absolute_path};
 use crate::settings::valid::{Notify, ReloadVerb, SignalTarget, Whose};
 use crate::settings::written;
 
-pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) -> Option<Notify> {
+pub fn notify(
+    at: Place,
+    written: &written::Service,
+    naming: &mut Naming<'_>,
+    findings: &mut Findings,
+) -> Option<Notify> {
     let places = [
         (
             !written.reload.is_absent(),
@@ -27,6 +32,11 @@ pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) ->
             "command",
         ),
         (
+            !written.http.is_absent(),
+            written.http.given().map(|given| given.key),
+            "http",
+        ),
+        (
             !written.child.is_absent(),
             written.child.given().map(|given| given.key),
             "child",
@@ -38,7 +48,7 @@ pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) ->
         findings
             .error(at, "this service has no way to be notified")
             .help(
-                "give it one of `reload: {unit: …}`, `signal: {name: HUP, …}`, `command: […]` and `child: {}`",
+                "give it one of `reload: {unit: …}`, `signal: {name: HUP, …}`, `command: […]`, `http: {url: …}` and `child: {}`",
             );
         return None;
     }
@@ -58,6 +68,9 @@ pub fn notify(at: Place, written: &written::Service, findings: &mut Findings) ->
     }
     if let Some(given) = written.signal.given() {
         return signal(given, findings);
+    }
+    if let Some(given) = written.http.given() {
+        return http::call(given, naming, findings).map(Notify::Http);
     }
     if let Some(given) = written.child.given() {
         return child::child(&given.value, findings).map(Notify::Child);

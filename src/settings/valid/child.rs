@@ -78,7 +78,10 @@ impl Settings {
             .values()
             .find_map(|service| match &service.notify {
                 Notify::Child(child) => Some((service.as_ref(), child)),
-                Notify::Reload { .. } | Notify::Signal { .. } | Notify::Command(_) => None,
+                Notify::Reload { .. }
+                | Notify::Signal { .. }
+                | Notify::Command(_)
+                | Notify::Http(_) => None,
             })
     }
 
@@ -120,6 +123,7 @@ impl Settings {
             probe: None,
             on_failure: OnFailure::Rollback,
             timeout: super::DEFAULT_TIMEOUT,
+            commands: super::CommandOptions::default(),
         })
     }
 }

@@ -25,6 +25,50 @@ pub struct Service {
     pub on_failure: OnFailure,
     /// Limit of each run of `check`, `command`, `validate_command` and of a unit job.
     pub timeout: Duration,
+    pub commands: CommandOptions,
+}
+
+/// How the commands of a service are run: `check`, `command` and that of `probe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CommandOptions {
+    /// `None`: ours. With a user, its groups and its HOME.
+    pub user: Option<Principal>,
+    pub group: Option<Principal>,
+    /// Absolute; `None`: the main file's directory.
+    pub working_directory: Option<PathBuf>,
+    /// At most 0o777; `None`: ours.
+    pub umask: Option<u32>,
+    /// Variables of our environment that are handed on beside those that all commands get.
+    pub environment: Vec<String>,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+    pub sandbox: Sandbox,
+}
+
+/// In what a command is confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Sandbox {
+    /// In whatever appconfigd is confined.
+    Ours,
+    /// In a transient unit of systemd, in nothing.
+    None,
+}
+
+/// Between TERM and KILL where nothing is said.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+impl Default for CommandOptions {
+    fn default() -> CommandOptions {
+        CommandOptions {
+            user: None,
+            group: None,
+            working_directory: None,
+            umask: None,
+            environment: Vec::new(),
+            grace: DEFAULT_GRACE,
+            sandbox: Sandbox::Ours,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,6 +85,54 @@ pub enum Notify {
     Command(Command),
     /// The program that `exec` keeps running.
     Child(Child),
+    Http(HttpCall),
+}
+
+/// A request that notifies; `unix_socket` lies below the alternate root, like a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpCall {
+    /// `http` or `https`, with a host and without user or password.
+    pub url: String,
+    pub method: HttpMethod,
+    /// Names in lower case, sound as the values are.
+    pub headers: Vec<(String, String)>,
+    pub body: Option<String>,
+    /// Statuses that say yes, 200 to 599; any 2xx where there is none.
+    pub expect: Vec<u16>,
+    /// PEM bundle; the only authorities that are trusted. `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    pub unix_socket: Option<PathBuf>,
+    /// `None`: the service's.
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum HttpMethod {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl HttpMethod {
+    pub fn word(self) -> &'static str {
+        match self {
+            HttpMethod::Get => "GET",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Patch => "PATCH",
+            HttpMethod::Delete => "DELETE",
+        }
+    }
+}
+
+impl HttpCall {
+    /// Method and URL, without what may be secret in it.
+    pub fn shown(&self) -> String {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        format!("{} {url}", self.method.word())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

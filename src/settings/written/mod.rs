@@ -2,6 +2,7 @@
 
 mod child;
 mod command;
+mod http;
 mod service;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::quantity::{Count, Mode, Share, Size};
 use super::valid::{self, Format, OnDrift, Principal};
 
 pub use child::{Changed, Child, Env};
+pub use http::{Headers, HttpCall};
 pub use service::{Probe, Reload, Service, Signalled};
 
 written!(

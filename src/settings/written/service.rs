@@ -3,18 +3,29 @@
 use std::time::Duration;
 
 use super::Child;
+use super::Names;
+use super::http::HttpCall;
 use crate::settings::field::written;
-use crate::settings::valid::{Command, OnFailure, Principal, ReloadVerb, Signal};
+use crate::settings::quantity::Mode;
+use crate::settings::valid::{Command, OnFailure, Principal, ReloadVerb, Sandbox, Signal};
 
 written!(Service, "a service" {
     check: Command,
     reload: Reload,
     signal: Signalled,
     command: Command,
+    http: HttpCall,
     child: Child,
     probe: Probe,
     on_failure: OnFailure,
     timeout: Duration,
+    user: Principal,
+    group: Principal,
+    working_directory: String,
+    umask: Mode,
+    environment: Names,
+    grace: Duration,
+    sandbox: Sandbox,
 });
 
 written!(Reload, "`reload`" { unit: String, verb: ReloadVerb });

@@ -112,6 +112,7 @@ pub fn service(name: &str, on_failure: OnFailure) -> Service {
         }),
         on_failure,
         timeout: Duration::from_secs(1),
+        commands: Default::default(),
     }
 }
 
