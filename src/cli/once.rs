@@ -26,9 +26,7 @@ impl Arguments {
 
     async fn once(self, settings: Settings, globals: &Globals) -> Exit {
         let directories = directories(globals, &settings);
-        // Nobody waits for READY here, so unit jobs need not wait for it.
-        let started =
-            Daemon::start(settings, &directories.state, Clock::system(), true, None).await;
+        let started = Daemon::start_once(settings, &directories.state, Clock::system()).await;
         let daemon = match started {
             Ok(daemon) => daemon,
             Err(error) => return refused(&error, &directories.state),

@@ -6,6 +6,7 @@ mod load;
 mod media;
 mod merge;
 mod parse;
+mod parts;
 mod quote;
 mod schema;
 mod template;

@@ -26,7 +26,7 @@ fn of(format: Format) -> Validate {
     }
 }
 
-fn target(from: &[&str], render: Render) -> Target {
+pub(super) fn target(from: &[&str], render: Render) -> Target {
     Target {
         path: TargetPath::new("/t").expect("a path"),
         from: from.iter().map(|name| ProfileName::from(*name)).collect(),
@@ -65,7 +65,7 @@ fn settings(directory: &Path, profiles: Vec<Profile>, targets: Vec<Target>) -> S
     }
 }
 
-fn empty() -> Content {
+pub(super) fn empty() -> Content {
     match Content::load(&settings(Path::new("/"), Vec::new(), Vec::new())) {
         Ok(content) => content,
         Err(errors) => panic!("{errors:?}"),

@@ -6,6 +6,7 @@ mod differences;
 mod drift;
 pub mod forget;
 mod held;
+mod host;
 pub mod history;
 mod nap;
 mod post;
@@ -18,6 +19,7 @@ mod systemd;
 mod view;
 
 pub use child::definition;
+pub use host::host;
 pub use post::{Post, offline_source, offline_status};
 pub use replace::Replaced;
 pub use supervisor::{Reread, RunEnd, problems_of, supervise};
@@ -42,7 +44,7 @@ use crate::server::{Options, Server, ServerError, TokenReuse};
 use crate::service::Services;
 use crate::settings::{ProfileName, Settings, SourceSettings, TargetPath};
 use crate::source::{Fault, Source};
-use crate::transaction::{Component, Hands, Machine};
+use crate::transaction::{Component, Hands, Machine, Pacing};
 
 use queue::{Message, QueueHandle};
 
@@ -67,6 +69,10 @@ pub struct Daemon {
     queues: Vec<Queue>,
     /// READY has been said, or nobody waits for it.
     ready: bool,
+    /// What becomes of the pace of services.
+    pacing: Pacing,
+    /// The queues that come next are those of our start.
+    starts: bool,
     permits: Arc<Semaphore>,
     news: Arc<Notify>,
     started_at: Timestamp,
@@ -106,6 +112,36 @@ impl Daemon {
         ready: bool,
         child: Option<Child>,
     ) -> Result<Daemon, StartError> {
+        let pacing = Pacing::Kept(host(settings.root.as_deref()));
+        Daemon::begin(settings, state_directory, clock, ready, pacing, child).await
+    }
+
+    /// The same for one poll of everything, by hand: unit jobs need not wait, nothing waits for a service's pace, and it is
+    /// not the start that services may want to hear of.
+    pub async fn start_once(
+        settings: Settings,
+        state_directory: &Path,
+        clock: Clock,
+    ) -> Result<Daemon, StartError> {
+        Daemon::begin(
+            settings,
+            state_directory,
+            clock,
+            true,
+            Pacing::Ignored,
+            None,
+        )
+        .await
+    }
+
+    async fn begin(
+        settings: Settings,
+        state_directory: &Path,
+        clock: Clock,
+        ready: bool,
+        pacing: Pacing,
+        child: Option<Child>,
+    ) -> Result<Daemon, StartError> {
         let content = Arc::new(Content::load(&settings).map_err(StartError::Content)?);
         let installer = Installer::of(&settings);
         distinct(&settings, &installer)?;
@@ -133,12 +169,15 @@ impl Daemon {
             queues: Vec::new(),
             ready,
             permits: Arc::new(Semaphore::new(POLLS_AT_ONCE)),
+            starts: pacing != Pacing::Ignored,
+            pacing,
             news: Arc::new(Notify::new()),
         };
         let state = daemon.ledger.load().await?;
         daemon.sweep(&state).await;
         let state = daemon.forget(state).await?;
         daemon.start_queues(&state);
+        daemon.starts = false;
         Ok(daemon)
     }
 
@@ -227,7 +266,10 @@ impl Daemon {
             let content = replace::fingerprint(&self.content, &component);
             let ready = watch::Sender::new(self.ready);
             let component = Arc::new(component);
-            let machine = Machine::new(Arc::clone(&component), component.state(state));
+            let mut machine = Machine::new(Arc::clone(&component), component.state(state));
+            if self.starts {
+                machine.started();
+            }
             let hands = Hands {
                 component: Arc::clone(&component),
                 content: Arc::clone(&self.content),
@@ -235,6 +277,7 @@ impl Daemon {
                 ledger: self.ledger.clone(),
                 services: self.services.clone(),
                 clock: self.clock.clone(),
+                pacing: self.pacing.clone(),
                 ready: ready.subscribe(),
             };
             let shared = queue::Shared {

@@ -8,7 +8,7 @@ use crate::content::Content;
 use crate::install::Installer;
 use crate::ledger::{Change, State};
 use crate::protocol::Digest;
-use crate::settings::{Settings, TargetPath};
+use crate::settings::{ServiceName, Settings, TargetPath};
 use crate::transaction::Component;
 
 use super::child::definition;
@@ -143,6 +143,17 @@ fn forgotten(settings: &Settings, state: &State) -> Vec<Change> {
             }
         }
     }
+    let gone = |name: &&ServiceName| !settings.services.contains_key(*name);
+    let waits = state.waits.keys().filter(gone);
+    changes.extend(waits.map(|service| Change::Waits {
+        service: service.clone(),
+        since: None,
+    }));
+    let retries = state.retries.keys().filter(gone);
+    changes.extend(retries.map(|service| Change::Retried {
+        service: service.clone(),
+        retry: None,
+    }));
     let held = state.held_targets.keys();
     let held = held.filter(|path| !settings.targets.contains_key(*path));
     changes.extend(held.map(|path| Change::TargetHeld {

@@ -135,6 +135,12 @@ pub fn say(component: &Component, outcome: &Outcome) {
                 }
             }
         }
+        Outcome::Deferred { service, deferral } => {
+            let targets = paths(&deferral.targets);
+            let reason = deferral.reason.as_str();
+            let service = service.as_str();
+            tracing::info!(service, targets, reason, "a newer version waits");
+        }
         Outcome::Trouble { reason, retry_in } => {
             let retry_in_seconds = retry_in.as_secs_f64().ceil();
             tracing::error!(reason, retry_in_seconds, "nothing is swapped for now");

@@ -156,6 +156,9 @@ pub struct IntentService {
     /// Its probe failed before the files were swapped: that it fails afterwards says nothing.
     #[serde(default)]
     pub failing: bool,
+    /// Nothing that it depends on has changed: it checks the files and is not told.
+    #[serde(default)]
+    pub spared: bool,
 }
 
 /// An outcome that failed here after the swap.

@@ -7,7 +7,8 @@ use super::finding::Findings;
 use super::node::{Kind, Node};
 use super::suggestion;
 use super::valid::{
-    Format, HttpMethod, OnChange, OnDrift, OnFailure, ReloadVerb, Restart, Sandbox, Signal, Symlink,
+    Format, HttpMethod, OnChange, OnDrift, OnFailure, OnStart, ReloadVerb, Restart, Sandbox,
+    Signal, Symlink,
 };
 use super::written::Changed;
 
@@ -57,6 +58,16 @@ impl Written for OnFailure {
         const WORDS: [(&str, OnFailure); 2] =
             [("rollback", OnFailure::Rollback), ("keep", OnFailure::Keep)];
         one_of(node, "a way to deal with a failure", &WORDS, findings)
+    }
+}
+
+impl Written for OnStart {
+    fn read(node: &Node, findings: &mut Findings) -> Option<OnStart> {
+        const WORDS: [(&str, OnStart); 2] = [
+            ("if_pending", OnStart::IfPending),
+            ("always", OnStart::Always),
+        ];
+        one_of(node, "a way to deal with the start", &WORDS, findings)
     }
 }
 

@@ -127,6 +127,7 @@ impl Merged {
         let declared = self.services.iter().map(|Entry { name, .. }| name);
         service_places.extend(declared.map(|name| (name.value.as_str().into(), name.at)));
         if every_use_is_known {
+            service::check(&services, &targets, &service_places, findings);
             objection::warn(&services, &targets, &service_places, findings);
         }
         let ready_timeout = timeout(&self.ready_timeout, "ready_timeout", 300, findings);

@@ -30,7 +30,7 @@ mod valid;
 mod written;
 mod yaml;
 
-pub use duration::parse_duration;
+pub use duration::{parse_duration, show as show_duration};
 pub use origin::is_loopback;
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};

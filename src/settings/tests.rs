@@ -135,6 +135,63 @@ fn the_root_from_outside_beats_the_root_of_the_settings() {
 }
 
 #[test]
+fn what_is_left_out_of_a_pace_and_of_conditions_is_filled_in() {
+    let service = |keys: &str| {
+        let settings = settings(&format!(
+            "profiles: {{p: {{application: a, environment: e}}}}\n\
+             targets: {{/run/x: {{from: p, notify: app}}}}\nservices: {{app: {{command: [reload]{keys}}}}}\n"
+        ));
+        settings.services[&ServiceName::from("app")]
+            .as_ref()
+            .clone()
+    };
+    let seconds = Duration::from_secs;
+    let plain = service("");
+    assert!(plain.pace.is_none() && plain.give_up_after.is_none());
+    assert_eq!(plain.conditions, Conditions::default());
+    let settle = service(", settle: 5s").pace.settle.unwrap();
+    assert_eq!((settle.quiet, settle.at_most), (seconds(5), seconds(20)));
+    let windows = service(
+        ", window: [{days: [fri-mon, wed], from: '9:30', to: '24:00'}, {from: '22:00', to: '06:00', zone: europe/berlin}]",
+    )
+    .pace
+    .windows;
+    let days: Vec<i8> = (0..7).filter(|day| windows[0].days.has(*day)).collect();
+    assert_eq!(days, [0, 2, 4, 5, 6]);
+    assert_eq!(
+        (windows[0].from.minutes(), windows[0].to.minutes()),
+        (570, 1440)
+    );
+    assert_eq!(windows[0].zone, jiff::tz::TimeZone::UTC);
+    assert_eq!(windows[1].days, Days::ALL);
+    assert_eq!(windows[1].length(), seconds(8 * 3600));
+    assert_eq!(windows[1].zone.iana_name(), Some("Europe/Berlin"));
+    let parts = |keys: &str| service(keys).conditions.when_changed.unwrap();
+    assert_eq!(
+        parts(", when_changed: [/run/x, p]").profiles[&"p".into()],
+        Parts::Whole
+    );
+    let pointers = parts(", when_changed: {p: [/a, '']}");
+    assert!(pointers.targets.is_empty());
+    let wanted = Parts::Pointers(vec!["/a".to_owned(), String::new()]);
+    assert_eq!(pointers.profiles[&"p".into()], wanted);
+}
+
+#[test]
+fn when_a_service_is_notified_is_no_part_of_what_it_is() {
+    let definition = |keys: &str| {
+        let settings = settings(&format!(
+            "profiles: {{p: {{application: a, environment: e}}}}\n\
+             targets: {{/run/x: {{from: p, notify: app}}}}\nservices: {{app: {{command: [reload]{keys}}}}}\n"
+        ));
+        serde_json::to_string(&settings.services[&ServiceName::from("app")]).unwrap()
+    };
+    let paced = ", splay: 5m, when_changed: p, on_start: always, give_up_after: 1h";
+    assert_eq!(definition(""), definition(paced));
+    assert_ne!(definition(""), definition(", timeout: 5s"));
+}
+
+#[test]
 fn the_least_interval_depends_on_who_is_asked() {
     let profile = "profiles: {p: {application: a, environment: e, poll_interval: 1s}}\n";
     let endpoint = |url: &str| format!("aws: {{endpoint_url: \"{url}\"}}\n{profile}");

@@ -10,7 +10,7 @@ use crate::service::{Running, Verdict};
 use crate::settings::{ServiceName, TargetPath};
 
 use super::planning::{Pins, TurnedDown};
-use super::{Drift, FileChange, Order, Plan, Scope};
+use super::{Deferral, Drift, FileChange, Order, Plan, Scope};
 
 /// What can happen to a queue.
 #[derive(Clone, Debug)]
@@ -50,6 +50,7 @@ pub enum Action {
         resumed: BTreeMap<Identity, Version>,
         turned_down: TurnedDown,
         pins: Pins,
+        urgent: BTreeSet<Identity>,
     },
     Repair(BTreeMap<TargetPath, Installed>),
     Stage(Vec<FileChange>),
@@ -181,6 +182,11 @@ pub enum Outcome {
         service: ServiceName,
         record: ServiceRecord,
         retry_in: Option<Duration>,
+    },
+    /// A newer version waits for a service's pace.
+    Deferred {
+        service: ServiceName,
+        deferral: Deferral,
     },
     /// The ledger or a task failed; the queue goes on after a pause.
     Trouble {

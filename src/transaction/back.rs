@@ -162,6 +162,7 @@ impl Machine {
             return self.close_back(back, now);
         }
         let about = about(&back.intent);
+        self.asks(&services, now);
         self.phase = Phase::TellingBack(back);
         vec![Action::Ask {
             step: Step::NotifyBack,
@@ -215,10 +216,10 @@ impl Machine {
             installed: None,
         }));
         changes.extend(back.quarantine.clone().map(Change::Quarantined));
-        let mut installed = self.digests();
+        let mut installed = self.installed();
         for (path, row) in &back.intent.before.installed {
             match row {
-                Some(row) => installed.insert(path.clone(), row.digest),
+                Some(row) => installed.insert(path.clone(), row.clone()),
                 None => installed.remove(path),
             };
         }
@@ -239,6 +240,7 @@ impl Machine {
                         last_result,
                     };
                     changes.extend(self.unsettle_pairs(name, &back.intent.placements));
+                    changes.extend(self.told_rows(name, &record, true, now));
                     changes.push(Change::Service {
                         service: name.clone(),
                         record: Some(record),
@@ -259,6 +261,7 @@ impl Machine {
             } else {
                 changes.extend(self.unsettle_pairs(name, &back.intent.placements));
             }
+            changes.extend(self.told_rows(name, &record, true, now));
             record.last_result = format!("went back ({}); {}", back.reason, record.last_result);
             changes.push(Change::Service {
                 service: name.clone(),
@@ -358,7 +361,7 @@ impl Machine {
             .services
             .iter()
             .filter(|(_, service)| service.notified);
-        actions.extend(self.schedule(told.map(|(name, _)| name), now, random));
+        actions.extend(self.schedule(told.map(|(name, _)| name), now));
         // Other profiles of the transaction may still go on, and a target that was gone is made from what is accepted.
         let profiles: BTreeSet<Identity> = back.intent.profiles.keys().cloned().collect();
         self.mark(Scope::Some { profiles, targets });

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::clock::Now;
 use crate::install::{Kept, Placement};
 use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
-use crate::protocol::{Digest, Identity};
+use crate::protocol::Identity;
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Outcome, Step};
+use super::hearing::heard;
 use super::holds::held;
 use super::machine::Machine;
 use super::phase::{Open, Phase};
@@ -18,15 +19,15 @@ impl Machine {
     /// The commit that ends a transaction well.
     pub(super) fn close(&mut self, mut open: Open, now: Now) -> Vec<Action> {
         let mut changes = Vec::new();
-        let mut installed = self.digests();
+        let mut installed = self.installed();
         for change in &open.plan.changes {
-            installed.insert(change.target.clone(), change.digest);
             let row = Installed {
                 digest: change.digest,
                 metadata: change.metadata.clone(),
                 since: now.wall,
-                parts: BTreeMap::new(),
+                parts: change.parts.clone(),
             };
+            installed.insert(change.target.clone(), row.clone());
             changes.push(Change::Installed {
                 target: change.target.clone(),
                 installed: Some(row),
@@ -53,7 +54,8 @@ impl Machine {
         );
         changes.extend(held(open.intent.holds.clone()));
         let mut standing = false;
-        for name in open.intent.services.keys() {
+        let services = open.intent.services.iter();
+        for (name, _) in services.filter(|(_, service)| !service.spared) {
             let (step, verdict) = open
                 .verdicts
                 .get(name)
@@ -72,6 +74,7 @@ impl Machine {
                 ServiceCondition::Pending | ServiceCondition::Nobody
             );
             standing |= pending && !self.keeps(name);
+            changes.extend(self.told_rows(name, &record, true, now));
             changes.push(Change::Service {
                 service: name.clone(),
                 record: Some(record),
@@ -155,16 +158,16 @@ impl Machine {
     pub(super) fn settle_pairs(
         &self,
         service: &ServiceName,
-        installed: &BTreeMap<TargetPath, Digest>,
+        installed: &BTreeMap<TargetPath, Installed>,
     ) -> Vec<Change> {
         let rows = self.state.acknowledged.get(service);
         let pair = |target: TargetPath| {
             let service = service.clone();
-            match installed.get(&target).copied() {
-                Some(digest) => Some(Change::Acknowledged {
+            match installed.get(&target) {
+                Some(row) => Some(Change::Acknowledged {
+                    digest: Some(heard(row, &service)),
                     service,
                     target,
-                    digest: Some(digest),
                 }),
                 None if rows.is_some_and(|rows| rows.contains_key(&target)) => {
                     Some(Change::AcknowledgementDropped { service, target })
@@ -222,7 +225,7 @@ impl Machine {
             profiles,
             services,
         }));
-        actions.extend(self.schedule(open.intent.services.keys(), now, random));
+        actions.extend(self.schedule(open.intent.services.keys(), now));
         actions.extend(self.done(Some(open.intent.id), now));
         actions
     }

@@ -36,6 +36,7 @@ impl Machine {
         let mut actions = self.review(&draft.tried, &plan, now, random);
         actions.extend(self.report_drift(&plan));
         draft.plan = plan;
+        actions.extend(self.defer(&mut draft, now));
         if draft.plan.repairs.is_empty() {
             actions.extend(self.stage(draft, now));
             return actions;
@@ -107,6 +108,7 @@ impl Machine {
                         target: target.clone(),
                         found: found.and_then(Drift::metadata),
                     }));
+                    draft.recorded.extend(self.known_still(&target, &installed));
                     draft.recorded.push(Change::Installed {
                         target,
                         installed: Some(installed),
@@ -161,6 +163,10 @@ impl Machine {
                     refusal: None,
                 });
             }
+        }
+        for (path, row) in &draft.plan.adopted {
+            let known = self.known_still(path, row);
+            draft.recorded.extend(known);
         }
         let adopted = draft.plan.adopted.iter();
         draft

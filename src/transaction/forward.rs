@@ -94,14 +94,15 @@ impl Machine {
         let asked = open
             .intent
             .services
-            .keys()
-            .filter(|name| !open.verdicts.contains_key(*name));
-        let services: BTreeSet<ServiceName> = asked.cloned().collect();
+            .iter()
+            .filter(|(name, service)| !service.spared && !open.verdicts.contains_key(*name));
+        let services: BTreeSet<ServiceName> = asked.map(|(name, _)| name.clone()).collect();
         if services.is_empty() {
             actions.extend(self.close(open, now));
             return actions;
         }
         actions.push(self.ask(&open, Step::Notify, services.clone()));
+        self.asks(&services, now);
         for name in &services {
             if let Some(service) = open.intent.services.get_mut(name) {
                 service.notified = true;

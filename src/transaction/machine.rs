@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::clock::Now;
 use crate::install::Found;
 use crate::ledger::{Change, Intent, State};
@@ -18,8 +20,9 @@ use super::action::{Action, Answers, Event, Outcome};
 use super::component::is_open;
 use super::holds::Expiries;
 use super::orders::{Given, Orders};
-use super::pauses::Rest;
-use super::phase::{Draft, Phase, Retry};
+use super::pace::Deferred;
+use super::pauses::{Pausing, Rest};
+use super::phase::{Draft, Later, Phase};
 use super::planning::TurnedDown;
 use super::{Component, Scope};
 
@@ -32,10 +35,19 @@ pub struct Machine {
     pub(super) phase: Phase,
     pub(super) dirty: Scope,
     /// Targets that could not be written, checked or whose services could not be asked.
-    pub(super) barred: BTreeMap<TargetPath, Retry>,
+    pub(super) barred: BTreeMap<TargetPath, Later>,
     /// Versions that a staged check turned down; forgotten with the process.
     pub(super) turned_down: TurnedDown,
-    pub(super) services: BTreeMap<ServiceName, Retry>,
+    pub(super) services: BTreeMap<ServiceName, Pausing>,
+    /// Services that are being told, since when.
+    pub(super) asked: BTreeMap<ServiceName, Timestamp>,
+    /// Services that are told of the daemon's start.
+    pub(super) greeted: BTreeSet<ServiceName>,
+    pub(super) deferred: Deferred,
+    /// Profiles that an operator wants now, whatever the pace.
+    pub(super) urgent: BTreeSet<Identity>,
+    /// Of this event's draw, for pauses.
+    pub(super) jitter: f64,
     /// The ledger or a task failed.
     pub(super) rest: Option<Rest>,
     pub(super) recover: VecDeque<u64>,
@@ -81,6 +93,11 @@ impl Machine {
             barred: BTreeMap::new(),
             turned_down: BTreeMap::new(),
             services: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            greeted: BTreeSet::new(),
+            deferred: Deferred::default(),
+            urgent: BTreeSet::new(),
+            jitter: 0.0,
             rest: None,
             counted: BTreeSet::new(),
             stopping: false,
@@ -106,6 +123,7 @@ impl Machine {
                 for path in self.component.fed_by([identity]) {
                     self.barred.remove(&path);
                 }
+                self.urgent.remove(identity);
                 // Why the version before was left out says nothing about this one.
                 self.left_out.remove(identity);
             }
@@ -117,6 +135,7 @@ impl Machine {
     pub fn retry(&mut self, identities: &BTreeSet<Identity>) {
         self.turned_down
             .retain(|(identity, _), _| !identities.contains(identity));
+        self.urgent.extend(identities.iter().cloned());
         let targets = self.component.fed_by(identities);
         self.barred.retain(|path, _| !targets.contains(path));
         let services = self.component.dependents(&targets);
@@ -129,6 +148,7 @@ impl Machine {
 
     /// The machine's one door.
     pub fn on(&mut self, event: Event, now: Now, random: &mut fastrand::Rng) -> Vec<Action> {
+        self.jitter = random.f64();
         match event {
             Event::Wake(scope) => {
                 self.dirty.add(scope);
@@ -197,9 +217,13 @@ impl Machine {
                 targets: due,
             });
         }
+        self.end_waits(now);
         if !self.dirty.is_nothing() {
             let scope = std::mem::replace(&mut self.dirty, Scope::nothing());
             return self.plan(scope, None, now);
+        }
+        if let Some(actions) = self.greet() {
+            return actions;
         }
         let actions = match self.let_go(now) {
             actions if actions.is_empty() => self.tell_pending(now),
@@ -222,8 +246,9 @@ impl Machine {
 
     pub(super) fn plan_draft(&mut self, draft: Draft, now: Now) -> Vec<Action> {
         let pins = draft.pins();
+        let scope = draft.scope.clone().unwrap_or(Scope::All);
+        let scope = self.with_waits(&draft, scope);
         let (resumes, rollback) = (draft.resumes, draft.rollback);
-        let scope = draft.scope.unwrap_or(Scope::All);
         let resumed = resumes
             .as_ref()
             .map(|intent| intent.profiles.clone())
@@ -256,6 +281,7 @@ impl Machine {
             resumed,
             turned_down,
             pins,
+            urgent: self.urgent.clone(),
         }]
     }
 
@@ -288,6 +314,9 @@ impl Machine {
         self.phase = Phase::Idle;
         self.rest = None;
         self.failures = 0;
+        if self.dirty.is_nothing() {
+            self.urgent.clear();
+        }
         if let Some(id) = intent {
             self.recover.retain(|open| *open != id);
         }

@@ -69,11 +69,13 @@ impl Planner<'_> {
                 self.as_installed(target, known, &found, digest)?,
             ),
         };
+        let parts = self.parts(target, &bytes, candidates);
+        let same = known.filter(|known| known.digest == digest && known.metadata == metadata);
         let installed = Installed {
             digest,
             metadata: metadata.clone(),
-            since: self.now,
-            parts: BTreeMap::new(),
+            since: same.map_or(self.now, |known| known.since),
+            parts: parts.clone(),
         };
         plan.sound.insert(target.path.clone());
         if let Some(drift) = rule.judge(&found, digest, &metadata, &as_installed) {
@@ -89,8 +91,7 @@ impl Planner<'_> {
                 digest: lies,
                 metadata: has,
             } if lies == digest && forced.is_none() => {
-                let right =
-                    known.is_some_and(|known| known.digest == digest && known.metadata == metadata);
+                let right = same.is_some_and(|known| known.parts == parts);
                 if has != metadata {
                     plan.repairs.insert(target.path.clone(), installed);
                 } else if !right {
@@ -122,6 +123,7 @@ impl Planner<'_> {
             absent: lies.is_none(),
             exchanged,
             foreign,
+            parts,
         });
         Ok(())
     }
@@ -132,16 +134,7 @@ impl Planner<'_> {
         target: &Target,
         candidates: &BTreeMap<Identity, Candidate>,
     ) -> Result<(Bytes, Option<Metadata>), Trouble> {
-        let profiles = target.from.iter();
-        let inputs: Vec<Input<'_>> = profiles
-            .filter_map(|name| self.component.profiles.get(name))
-            .map(|(profile, identity)| Input {
-                profile,
-                configuration: candidates
-                    .get(identity)
-                    .map(|candidate| &candidate.configuration),
-            })
-            .collect();
+        let inputs = self.inputs(target, candidates);
         let refused = |why: Refused| Trouble::Refused(why.reason);
         let Some(set) = target.file_set() else {
             let bytes = self.content.render(target, &inputs).map_err(refused)?;
@@ -151,6 +144,23 @@ impl Planner<'_> {
         let archive = self.installer.archive(target, set, files);
         let (archive, metadata) = archive.map_err(hindered)?;
         Ok((archive, Some(metadata)))
+    }
+
+    pub(super) fn inputs<'c>(
+        &'c self,
+        target: &Target,
+        candidates: &'c BTreeMap<Identity, Candidate>,
+    ) -> Vec<Input<'c>> {
+        let profiles = target.from.iter();
+        profiles
+            .filter_map(|name| self.component.profiles.get(name))
+            .map(|(profile, identity)| Input {
+                profile,
+                configuration: candidates
+                    .get(identity)
+                    .map(|candidate| &candidate.configuration),
+            })
+            .collect()
     }
 
     fn metadata(

@@ -23,6 +23,7 @@ impl Machine {
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
         let services = self.services_of(&draft);
+        let told = self.told_of(&draft, &services);
         let holds = draft.holds();
         let Draft {
             plan,
@@ -85,7 +86,10 @@ impl Machine {
                 .map(|name| {
                     (
                         name.clone(),
-                        self.intent_service(name, &baseline, resumes.as_ref()),
+                        IntentService {
+                            spared: !told.contains(name),
+                            ..self.intent_service(name, &baseline, resumes.as_ref())
+                        },
                     )
                 })
                 .collect(),
@@ -117,7 +121,14 @@ impl Machine {
             .iter()
             .map(|placement| &placement.target)
             .collect();
-        for service in &services {
+        for service in &told {
+            // What it is told now replaces what it was to be told again.
+            if self.state.retries.contains_key(service) {
+                recorded.push(Change::Retried {
+                    service: service.clone(),
+                    retry: None,
+                });
+            }
             for target in self.component.dependencies(service) {
                 if placed.contains(target) {
                     let (service, target) = (service.clone(), target.clone());
@@ -196,6 +207,7 @@ impl Machine {
             ran: runs || before.is_some_and(|before| before.ran),
             notified: before.is_some_and(|before| before.notified),
             failing: before.map_or_else(fails, |before| before.failing),
+            spared: false,
         }
     }
 

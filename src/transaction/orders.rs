@@ -234,7 +234,20 @@ impl Machine {
             wanted.map(|(_, (_, identity))| identity.clone()).collect();
         self.retry(&identities);
         self.rest = None;
-        let mut changes = Vec::new();
+        let dependents = self
+            .component
+            .dependents(&self.component.fed_by(&identities));
+        let known = self
+            .state
+            .retries
+            .keys()
+            .filter(|name| dependents.contains(*name));
+        let mut changes: Vec<Change> = known
+            .map(|service| Change::Retried {
+                service: service.clone(),
+                retry: None,
+            })
+            .collect();
         for identity in identities {
             let mut condemned = self.state.quarantine.iter();
             if condemned.any(|entry| entry.profiles.contains_key(&identity)) {
@@ -296,6 +309,10 @@ impl Machine {
     }
 
     fn release(&mut self, what: Holdable) -> Result<Vec<Change>, String> {
+        self.urgent.extend(match &what {
+            Holdable::Profile(name) => self.component.identity(name).cloned().into_iter().collect(),
+            Holdable::Target(path) => self.component.feeders(path),
+        });
         let thing = match what {
             Holdable::Profile(name) => {
                 let identity = self.component.identity(&name).ok_or("it is not declared")?;

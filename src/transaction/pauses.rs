@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Now;
+use crate::ledger::Retry;
 use crate::settings::TargetPath;
 
 use super::Scope;
 use super::action::{Action, Outcome};
 use super::machine::Machine;
-use super::phase::{Phase, Retry};
+use super::phase::{Later, Phase};
 
 /// Between attempts on a host that does not let us, or a service that does not answer.
 pub(super) const PAUSES: Backoff = Backoff {
@@ -23,6 +24,27 @@ pub(super) struct Rest {
     pub reason: String,
     /// Steady time; `None` once it has passed and the queue tries again.
     pub until: Option<Duration>,
+}
+
+/// A service that is told again, as this process counts.
+#[derive(Debug)]
+pub(super) struct Pausing {
+    pub row: Retry,
+    /// How much of the pause had passed when this process began to count.
+    pub waited: Duration,
+    /// Steady time from which it counts.
+    pub began: Duration,
+    /// Steady time of the next attempt; `None`: there is none.
+    pub due: Option<Duration>,
+}
+
+impl Pausing {
+    /// For how long it has been tried.
+    pub fn trying(&self, now: Now) -> Duration {
+        let since = now.steady.saturating_sub(self.began);
+        let paused = self.waited.saturating_add(since);
+        self.row.trying.saturating_add(paused)
+    }
 }
 
 impl Machine {
@@ -68,7 +90,7 @@ impl Machine {
         let mut said = Vec::new();
         for target in targets {
             let reason = reason.to_owned();
-            let retry = Retry {
+            let retry = Later {
                 reason: reason.clone(),
                 failures,
                 due: now.steady + pause,

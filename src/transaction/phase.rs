@@ -80,6 +80,11 @@ pub(super) struct Rollback {
 }
 
 impl Draft {
+    /// Of what came by itself: nothing that was interrupted, nothing that an operator has asked for by name.
+    pub fn is_ordinary(&self) -> bool {
+        self.resumes.is_none() && self.rollback.is_none()
+    }
+
     /// The holds that come with a good end.
     pub fn holds(&self) -> BTreeMap<Identity, HeldProfile> {
         let resumed = self.resumes.iter().flat_map(|intent| intent.holds.clone());
@@ -139,7 +144,7 @@ pub(super) struct Back {
 
 /// Something that is tried again later.
 #[derive(Clone, Debug)]
-pub(super) struct Retry {
+pub(super) struct Later {
     pub reason: String,
     pub failures: u32,
     pub due: Duration,

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use crate::install::{Foreign, Metadata, Site};
 use crate::ledger::{Installed, Refusal, Version};
 use crate::protocol::{Digest, Identity};
-use crate::settings::TargetPath;
+use crate::settings::{Service, ServiceName, Target, TargetPath};
 
-use super::Drift;
+use super::{Deferral, Drift};
 
 /// What a plan looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +75,31 @@ pub struct FileChange {
     pub exchanged: bool,
     /// What lies there is not what was installed: it is kept in history first.
     pub foreign: Option<Foreign>,
+    /// Of services that depend on parts of it: the digest of those parts.
+    pub parts: BTreeMap<ServiceName, Digest>,
 }
 
 impl FileChange {
     /// Where the target's file lies.
     pub fn lies(&self) -> &TargetPath {
         self.site.lies(&self.target)
+    }
+
+    /// The service wants to hear of it. `told`: what it has acknowledged. Where somebody else has changed the file, nobody
+    /// knows what it has read since.
+    pub fn concerns(
+        &self,
+        service: &Service,
+        target: &Target,
+        told: Option<Digest>,
+        drifted: bool,
+    ) -> bool {
+        let conditions = &service.conditions;
+        if conditions.when_changed.is_none() {
+            return true;
+        }
+        let parts = self.parts.get(&service.name).unwrap_or(&self.digest);
+        conditions.concern(target) && (drifted || told != Some(*parts))
     }
 }
 
@@ -94,6 +113,7 @@ impl fmt::Debug for FileChange {
             .field("absent", &self.absent)
             .field("exchanged", &self.exchanged)
             .field("foreign", &self.foreign.is_some())
+            .field("parts", &self.parts)
             .finish()
     }
 }
@@ -124,6 +144,8 @@ pub struct Plan {
     pub waiting: BTreeMap<TargetPath, String>,
     /// Targets of which the host does not let us know what lies there: to be looked at again later.
     pub hindered: BTreeMap<TargetPath, String>,
+    /// What waits for the pace of a service.
+    pub deferred: BTreeMap<ServiceName, Deferral>,
     /// Targets of the scope that could be looked at.
     pub sound: BTreeSet<TargetPath>,
 }

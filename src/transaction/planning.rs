@@ -13,7 +13,7 @@ use crate::settings::TargetPath;
 
 use super::candidates::Candidate;
 use super::making::Trouble;
-use super::{Component, Plan, Scope};
+use super::{Component, Pacing, Plan, Scope};
 
 /// The bodies that planning needs, by digest.
 pub type Bodies = BTreeMap<Digest, Bytes>;
@@ -50,6 +50,9 @@ pub struct Planner<'a> {
     pub turned_down: &'a TurnedDown,
     /// What an operator's rollback installs: these versions and no others.
     pub pins: &'a Pins,
+    pub pacing: &'a Pacing,
+    /// Profiles that an operator wants now, whatever the pace.
+    pub urgent: &'a BTreeSet<Identity>,
     pub now: Timestamp,
 }
 
@@ -84,7 +87,20 @@ impl Planner<'_> {
         let rounds = versions + targets.len() + 1;
         for _ in 0..rounds {
             match self.round(&targets, &candidates, &mut plan) {
-                Round::Whole => break,
+                Round::Whole => {
+                    let left = self.paced(&candidates, &mut plan);
+                    if left.is_nothing() {
+                        break;
+                    }
+                    for (identity, reason) in left.profiles {
+                        let (one, why) = (BTreeSet::from([identity]), Why::Delayed(reason));
+                        self.drop_out(&one, &why, &mut candidates, &mut plan);
+                    }
+                    for (path, reason) in left.targets {
+                        targets.remove(&path);
+                        plan.waiting.insert(path, reason);
+                    }
+                }
                 Round::DropOut { profiles, why } => {
                     self.drop_out(&profiles, &why, &mut candidates, &mut plan);
                 }

@@ -49,7 +49,7 @@ impl Machine {
                 intent.attempts = intent.attempts.saturating_add(1);
                 // The crash may have come right after any notification.
                 for service in intent.services.values_mut() {
-                    service.notified = true;
+                    service.notified |= !service.spared;
                 }
                 let said = Outcome::TakenUp {
                     intent: intent.id,

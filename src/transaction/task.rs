@@ -20,7 +20,7 @@ use crate::words::with_causes;
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
 use super::pauses::PAUSES;
 use super::planning::{Bodies, Pins, Planner, TurnedDown};
-use super::{Component, FileChange, Scope};
+use super::{Component, FileChange, Pacing, Scope};
 
 /// Blocking threads that stage files of one transaction side by side.
 const STAGING_THREADS: usize = 4;
@@ -34,6 +34,7 @@ pub struct Hands {
     pub ledger: Ledger,
     pub services: Services,
     pub clock: Clock,
+    pub pacing: Pacing,
     /// True once READY has been said: unit jobs wait for it, or a unit that is ordered after ours would deadlock.
     pub ready: watch::Receiver<bool>,
 }
@@ -49,9 +50,19 @@ impl Hands {
                 resumed,
                 turned_down,
                 pins,
+                urgent,
             } => Some(
-                self.plan(state, scope, forced, barred, resumed, turned_down, pins)
-                    .await,
+                self.plan(
+                    state,
+                    scope,
+                    forced,
+                    barred,
+                    resumed,
+                    turned_down,
+                    pins,
+                    urgent,
+                )
+                .await,
             ),
             Action::Repair(repairs) => Some(self.repair(repairs).await),
             Action::Stage(changes) => Some(self.stage(changes).await),
@@ -100,6 +111,7 @@ impl Hands {
         resumed: BTreeMap<Identity, Version>,
         turned_down: TurnedDown,
         pins: Pins,
+        urgent: BTreeSet<Identity>,
     ) -> Event {
         let pinned = pins.values().map(|pin| pin.version.digest);
         let mut needs = Planner::needs(&self.component, &state, &scope, forced.keys(), &resumed);
@@ -121,6 +133,8 @@ impl Hands {
                 resumed: &resumed,
                 turned_down: &turned_down,
                 pins: &pins,
+                pacing: &self.pacing,
+                urgent: &urgent,
                 now: self.clock.now().wall,
             }
             .plan()

@@ -9,12 +9,12 @@ use crate::ledger::{Change, Direction, Intent, ServiceCondition};
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
-use super::action::{About, Action, Answers, Event, Outcome, Step};
+use super::action::{About, Action, Answers, Event, Step};
 use super::closing::record_of;
 use super::forward::{about, weigh};
+use super::hearing::heard;
 use super::machine::Machine;
-use super::pauses::PAUSES;
-use super::phase::{Phase, Retry};
+use super::phase::Phase;
 
 /// One round of telling.
 #[derive(Debug)]
@@ -34,8 +34,11 @@ impl Machine {
     pub fn pending(&self) -> BTreeSet<ServiceName> {
         let pending = |name: &&ServiceName| {
             let rows = self.state.acknowledged.get(*name);
-            self.component.dependencies(name).iter().any(|path| {
-                let installed = self.state.installed.get(path).map(|row| row.digest);
+            let depends = self.component.dependencies(name).iter();
+            let mut depends = depends.filter(|path| self.concerns(name, path));
+            depends.any(|path| {
+                let installed = self.state.installed.get(path);
+                let installed = installed.map(|row| heard(row, name));
                 match rows.and_then(|rows| rows.get(path)) {
                     // A file that has gone again is news as well, until it has been told.
                     Some(None) => true,
@@ -55,10 +58,10 @@ impl Machine {
     pub(super) fn tell_pending(&mut self, now: Now) -> Vec<Action> {
         let pending = self.pending();
         self.services.retain(|name, _| pending.contains(name));
+        self.resume_pauses(&pending, now);
         let due = |name: &ServiceName| {
-            self.services
-                .get(name)
-                .is_none_or(|retry| retry.due <= now.steady)
+            let pausing = self.services.get(name);
+            pausing.is_none_or(|pausing| pausing.due.is_some_and(|due| due <= now.steady))
         };
         let services: BTreeSet<ServiceName> = pending.into_iter().filter(due).collect();
         if services.is_empty() {
@@ -104,11 +107,19 @@ impl Machine {
             .filter(|intent| !intent.services.keys().any(waits))
             .cloned()
             .collect();
-        if closed.is_empty() {
+        let ids = closed.iter().map(|intent| intent.id);
+        let mut changes: Vec<Change> = ids.map(|id| Change::IntentClosed { id }).collect();
+        let known = self.state.retries.keys();
+        changes.extend(known.filter(|name| !pending.contains(*name)).map(|name| {
+            let service = name.clone();
+            Change::Retried {
+                service,
+                retry: None,
+            }
+        }));
+        if changes.is_empty() {
             return Vec::new();
         }
-        let ids = closed.iter().map(|intent| intent.id);
-        let changes: Vec<Change> = ids.map(|id| Change::IntentClosed { id }).collect();
         self.phase = Phase::Telling(Telling {
             step: Step::Probe,
             services: BTreeSet::new(),
@@ -162,6 +173,9 @@ impl Machine {
         let services: BTreeSet<ServiceName> =
             telling.services.iter().filter(goes_on).cloned().collect();
         telling.step = next;
+        if next == Step::Notify {
+            self.asks(&services, now);
+        }
         let about = telling.about.clone();
         self.phase = Phase::Telling(telling);
         if services.is_empty() {
@@ -193,18 +207,23 @@ impl Machine {
         if let Some((mut intent, reason)) = rejected {
             for name in &telling.services {
                 if let Some(service) = intent.services.get_mut(name) {
-                    service.notified = true;
+                    service.notified |= !service.spared;
                 }
             }
             return self.turn_standing(intent, reason, now);
         }
-        let installed = self.digests();
+        let installed = self.installed();
         let mut changes = Vec::new();
         for name in &telling.services {
             let Some((step, verdict)) = telling.verdicts.get(name) else {
                 continue;
             };
-            let record = record_of(*step, verdict, now);
+            let mut record = record_of(*step, verdict, now);
+            changes.extend(self.told_rows(name, &record, false, now));
+            if let Some(reason) = self.gives_up(name, &record, &changes) {
+                record.condition = ServiceCondition::Failed;
+                record.last_result = reason;
+            }
             if matches!(
                 record.condition,
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
@@ -229,9 +248,10 @@ impl Machine {
         for (name, service) in &mut intent.services {
             let rows = self.state.acknowledged.get(name);
             let mut placed = intent.placements.iter();
-            service.notified |= placed.any(|placement| {
+            let may_know = placed.any(|placement| {
                 rows.is_some_and(|rows| matches!(rows.get(&placement.target), Some(Some(_))))
             });
+            service.notified |= may_know && !service.spared;
         }
         let quarantine = self.quarantine(&intent, &[], &reason, now);
         self.turn(intent, reason, Some(quarantine))
@@ -257,52 +277,8 @@ impl Machine {
         if !kept.is_empty() {
             actions.push(Action::Release(kept));
         }
-        actions.extend(self.schedule(telling.services.iter(), now, random));
+        actions.extend(self.schedule(telling.services.iter(), now));
         actions.extend(self.done(None, now));
-        actions
-    }
-
-    /// Says how services stand, and when those that are not settled are tried again.
-    pub(super) fn schedule<'a>(
-        &mut self,
-        services: impl Iterator<Item = &'a ServiceName>,
-        now: Now,
-        random: &mut fastrand::Rng,
-    ) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let pending = self.pending();
-        for name in services {
-            let Some(record) = self.state.services.get(name).cloned() else {
-                continue;
-            };
-            let mut retry_in = None;
-            if pending.contains(name) {
-                let failures = self
-                    .services
-                    .get(name)
-                    .map_or(1, |retry| retry.failures.saturating_add(1));
-                let pause = PAUSES.growing_pause(failures, random.f64());
-                let due = now.steady + pause;
-                let reason = record.last_result.clone();
-                self.services.insert(
-                    name.clone(),
-                    Retry {
-                        reason,
-                        failures,
-                        due,
-                    },
-                );
-                retry_in = Some(pause);
-            } else {
-                self.services.remove(name);
-            }
-            let service = name.clone();
-            actions.push(Action::Say(Outcome::Service {
-                service,
-                record,
-                retry_in,
-            }));
-        }
         actions
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ledger::State;
-use crate::protocol::{Digest, Identity};
+use crate::ledger::{Installed, State};
+use crate::protocol::Identity;
 use crate::settings::TargetPath;
 
 use super::Component;
@@ -79,8 +79,10 @@ impl Machine {
                 Some(until) => Some(until),
                 None => {
                     let barred = self.barred.values().map(|retry| retry.due);
-                    let services = self.services.values().map(|retry| retry.due);
-                    barred.chain(services).chain(self.expiries.dues()).min()
+                    let services = self.services.values().filter_map(|pausing| pausing.due);
+                    let paced = self.deferred.due();
+                    let times = barred.chain(services).chain(self.expiries.dues());
+                    times.chain(paced).min()
                 }
             },
             _ => None,
@@ -88,11 +90,7 @@ impl Machine {
     }
 
     /// What the ledger says is installed.
-    pub(super) fn digests(&self) -> BTreeMap<TargetPath, Digest> {
-        self.state
-            .installed
-            .iter()
-            .map(|(path, row)| (path.clone(), row.digest))
-            .collect()
+    pub(super) fn installed(&self) -> BTreeMap<TargetPath, Installed> {
+        self.state.installed.clone()
     }
 }

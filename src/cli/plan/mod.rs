@@ -120,7 +120,15 @@ async fn plan(
     for missing in &missing {
         missing.say();
     }
-    let outlook = Outlook::of(&newest, chosen, &content, &installer, clock.now().wall);
+    let host = crate::daemon::host(settings.root.as_deref());
+    let outlook = Outlook::of(
+        &newest,
+        chosen,
+        &content,
+        &installer,
+        &host,
+        clock.now().wall,
+    );
     outlook.print();
     let failed = missing.iter().any(|missing| missing.is_failure());
     let unreachable = missing.iter().any(|missing| missing.is_unreachable());

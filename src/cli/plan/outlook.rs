@@ -18,7 +18,7 @@ use crate::install::{Found, Installer, Metadata};
 use crate::ledger::{Direction, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{ServiceName, TargetPath};
-use crate::transaction::{Component, FileChange, Plan, Planner, Scope};
+use crate::transaction::{Component, FileChange, Host, Pacing, Plan, Planner, Scope};
 use crate::words::count;
 use crate::words::with_causes;
 
@@ -58,6 +58,7 @@ impl Outlook {
         chosen: &BTreeSet<TargetPath>,
         content: &Content,
         installer: &Installer,
+        host: &Host,
         now: Timestamp,
     ) -> Outlook {
         let mut outlook = Outlook {
@@ -86,6 +87,8 @@ impl Outlook {
                 resumed: &BTreeMap::new(),
                 turned_down: &BTreeMap::new(),
                 pins: &BTreeMap::new(),
+                pacing: &Pacing::Told(host.clone()),
+                urgent: &BTreeSet::new(),
                 now,
             }
             .plan();
@@ -277,6 +280,9 @@ impl Outlook {
             }
             if !untold.is_empty() {
                 reasons.push(format!("it was never told of {}", untold.join(", ")));
+            }
+            if let Some(deferral) = view.plan.deferred.get(name) {
+                reasons.push(deferral.reason.clone());
             }
             if !reasons.is_empty() {
                 let how = how(service);

@@ -111,13 +111,17 @@ fn any_intent() -> impl Strategy<Value = Intent> {
         any::<bool>(),
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(acknowledged, ran, notified, failing)| IntentService {
-            acknowledged,
-            ran,
-            notified,
-            failing,
-        });
+        .prop_map(
+            |(acknowledged, ran, notified, failing, spared)| IntentService {
+                acknowledged,
+                ran,
+                notified,
+                failing,
+                spared,
+            },
+        );
     (
         prop_oneof![0u64..3, Just(u64::MAX)],
         direction,

@@ -81,6 +81,9 @@ fn service(notify: Notify) -> Service {
         on_failure: OnFailure::Rollback,
         timeout: LONG,
         commands: Default::default(),
+        conditions: Default::default(),
+        pace: Default::default(),
+        give_up_after: None,
     }
 }
 

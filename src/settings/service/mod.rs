@@ -3,10 +3,14 @@
 mod child;
 mod commands;
 mod http;
+mod conditions;
 mod notify;
+mod pace;
 mod probe;
 
 use std::time::Duration;
+
+pub use conditions::check;
 
 use super::duration::show;
 use super::field::Field;
@@ -75,6 +79,9 @@ fn service(
         findings,
     );
     let commands = commands::options(written, findings);
+    let conditions = conditions::conditions(written, findings);
+    let pace = pace::pace(written, findings);
+    let give_up_after = pace::optional_time(&written.give_up_after, "give_up_after", findings);
     Some(Service {
         name: name.value.as_str().into(),
         check: optional(&written.check)?,
@@ -83,6 +90,9 @@ fn service(
         on_failure: optional(&written.on_failure)?.unwrap_or(OnFailure::Rollback),
         timeout: timeout?,
         commands: commands?,
+        conditions: conditions?,
+        pace: pace?,
+        give_up_after: give_up_after?,
     })
 }
 

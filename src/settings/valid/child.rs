@@ -124,6 +124,9 @@ impl Settings {
             on_failure: OnFailure::Rollback,
             timeout: super::DEFAULT_TIMEOUT,
             commands: super::CommandOptions::default(),
+            conditions: super::Conditions::default(),
+            pace: super::Pace::default(),
+            give_up_after: None,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Settings that hold: every default filled in, every name resolved, every path absolute.
 
 mod child;
+mod conditions;
+mod pace;
 mod service;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use child::*;
+pub use conditions::*;
+pub use pace::*;
 pub use service::*;
 
 /// What one settings file and its drop-ins say. Maps are in byte order of their keys.

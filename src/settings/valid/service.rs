@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Child, Principal, ServiceName};
+use super::{Child, Conditions, Pace, Principal, ServiceName};
 
 /// An argv that runs without a shell, or a line that the operator wrote for `/bin/sh -c`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,14 @@ pub struct Service {
     /// Limit of each run of `check`, `command`, `validate_command` and of a unit job.
     pub timeout: Duration,
     pub commands: CommandOptions,
+    /// When it is notified is no part of what it is: a quarantine holds whatever stands here.
+    #[serde(skip)]
+    pub conditions: Conditions,
+    #[serde(skip)]
+    pub pace: Pace,
+    /// After so long without an acknowledgement it is not told again; `None`: it always is.
+    #[serde(skip)]
+    pub give_up_after: Option<Duration>,
 }
 
 /// How the commands of a service are run: `check`, `command` and that of `probe`.

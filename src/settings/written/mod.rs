@@ -3,6 +3,8 @@
 mod child;
 mod command;
 mod http;
+mod conditions;
+mod pace;
 mod service;
 
 use std::time::Duration;
@@ -15,7 +17,9 @@ use super::quantity::{Count, Mode, Share, Size};
 use super::valid::{self, Format, OnDrift, Principal};
 
 pub use child::{Changed, Child, Env};
+pub use conditions::{WhenChanged, Which};
 pub use http::{Headers, HttpCall};
+pub use pace::Window;
 pub use service::{Probe, Reload, Service, Signalled};
 
 written!(

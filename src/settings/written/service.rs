@@ -7,7 +7,10 @@ use super::Names;
 use super::http::HttpCall;
 use crate::settings::field::written;
 use crate::settings::quantity::Mode;
-use crate::settings::valid::{Command, OnFailure, Principal, ReloadVerb, Sandbox, Signal};
+use crate::settings::valid::{Command, OnFailure, OnStart, Principal, ReloadVerb, Sandbox, Signal};
+
+use super::conditions::WhenChanged;
+use super::pace::Windows;
 
 written!(Service, "a service" {
     check: Command,
@@ -26,6 +29,14 @@ written!(Service, "a service" {
     environment: Names,
     grace: Duration,
     sandbox: Sandbox,
+    when_changed: WhenChanged,
+    on_start: OnStart,
+    settle: Duration,
+    settle_max: Duration,
+    min_interval: Duration,
+    splay: Duration,
+    window: Windows,
+    give_up_after: Duration,
 });
 
 written!(Reload, "`reload`" { unit: String, verb: ReloadVerb });

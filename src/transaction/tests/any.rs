@@ -11,7 +11,7 @@ use super::super::action::Answer;
 use super::world::{INSIDE, World, directory, id, path, service, target};
 use crate::protocol::Digest;
 use crate::service::Verdict;
-use crate::settings::OnFailure;
+use crate::settings::{OnFailure, Settle};
 
 const PROFILES: [&str; 3] = ["p", "q", "r"];
 const TARGETS: [(&str, &str); 5] = [
@@ -118,14 +118,17 @@ fn world() -> World {
         target.validate_command = Some(crate::settings::Command::Shell("true".to_owned()));
         target
     });
-    World::new(
-        &PROFILES,
-        targets.collect(),
-        vec![
-            service("web", OnFailure::Rollback),
-            service("app", OnFailure::Keep),
-        ],
-    )
+    let (mut web, mut app) = (
+        service("web", OnFailure::Rollback),
+        service("app", OnFailure::Keep),
+    );
+    web.pace.min_interval = Some(Duration::from_secs(60));
+    app.pace.splay = Some(Duration::from_secs(20));
+    app.pace.settle = Some(Settle {
+        quiet: Duration::from_secs(5),
+        at_most: Duration::from_secs(12),
+    });
+    World::new(&PROFILES, targets.collect(), vec![web, app])
 }
 
 fn happen(world: &mut World, model: &mut Model, event: &Event) {
@@ -246,6 +249,7 @@ proptest! {
         events in proptest::collection::vec(event(), 1..60)
     ) {
         let mut world = world();
+        world.without_orders = true;
         let mut model = Model::default();
         world.event(super::super::Event::Tick);
         for event in &events {

@@ -1,8 +1,10 @@
 mod any;
 mod forwards;
+mod hearing;
 mod holds;
 mod pauses;
 mod planning;
 mod recovery;
 mod standing;
-mod world;
+mod paces;
+pub mod world;

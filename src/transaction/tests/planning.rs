@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::planning::Planner;
-use super::super::{Outcome, Plan, Scope};
+use super::super::{Outcome, Pacing, Plan, Scope};
 use super::world::{World, id, path, profile, service, target};
 use crate::install::{Kept, Metadata, Placement, Site};
 use crate::ledger::Installed;
@@ -23,6 +23,8 @@ fn plan(world: &World, scope: &Scope) -> Plan {
         resumed: &BTreeMap::new(),
         turned_down: &BTreeMap::new(),
         pins: &BTreeMap::new(),
+        pacing: &Pacing::Ignored,
+        urgent: &Default::default(),
         now: world.now.wall,
     }
     .plan()
@@ -168,6 +170,8 @@ fn what_an_interrupted_transaction_changed_is_a_change_even_if_it_is_right() {
         resumed: &BTreeMap::new(),
         turned_down: &BTreeMap::new(),
         pins: &BTreeMap::new(),
+        pacing: &Pacing::Ignored,
+        urgent: &Default::default(),
         now: world.now.wall,
     }
     .plan();
@@ -194,6 +198,8 @@ fn a_barred_target_holds_back_its_profiles_and_nothing_else() {
         resumed: &BTreeMap::new(),
         turned_down: &BTreeMap::new(),
         pins: &BTreeMap::new(),
+        pacing: &Pacing::Ignored,
+        urgent: &Default::default(),
         now: world.now.wall,
     }
     .plan();

@@ -23,7 +23,7 @@ use crate::words::with_causes;
 
 use super::super::action::{Answer, Baseline, Names};
 use super::super::planning::{Bodies, Planner};
-use super::super::{Action, Component, Event, Machine, Outcome, Scope, Step};
+use super::super::{Action, Component, Event, Host, Machine, Outcome, Pacing, Scope, Step};
 
 /// No journey of a test takes more actions than this before it waits for time.
 const MANY: usize = 3_000;
@@ -113,6 +113,9 @@ pub fn service(name: &str, on_failure: OnFailure) -> Service {
         on_failure,
         timeout: Duration::from_secs(1),
         commands: Default::default(),
+        conditions: Default::default(),
+        pace: Default::default(),
+        give_up_after: None,
     }
 }
 
@@ -167,6 +170,11 @@ pub struct World {
     /// What somebody else has touched.
     pub drifted: BTreeSet<TargetPath>,
     pub asked_about: Vec<(Step, Timestamp)>,
+    pub pacing: Pacing,
+    /// Transactions that a restart has found open: they are carried out at once.
+    pub interrupted: BTreeSet<u64>,
+    /// Nobody gives orders: newer versions keep the pace.
+    pub without_orders: bool,
 }
 
 impl World {
@@ -237,6 +245,9 @@ impl World {
             swapped: Vec::new(),
             drifted: BTreeSet::new(),
             asked_about: Vec::new(),
+            pacing: Pacing::Kept(Host::new("host")),
+            interrupted: BTreeSet::new(),
+            without_orders: false,
         }
     }
 
@@ -374,6 +385,7 @@ impl World {
     /// The process dies and comes back.
     pub fn restart(&mut self) {
         self.queue.clear();
+        self.interrupted.extend(self.ledger.intents.keys());
         let component = component(&self.settings, &self.ledger);
         self.machine = Machine::new(Arc::clone(&component), component.state(&self.ledger));
         self.component = component;
@@ -477,6 +489,7 @@ impl World {
                 resumed,
                 turned_down,
                 pins,
+                urgent,
             } => {
                 let mut needs = Planner::needs(
                     &self.component,
@@ -505,6 +518,8 @@ impl World {
                     resumed: &resumed,
                     turned_down: &turned_down,
                     pins: &pins,
+                    pacing: &self.pacing,
+                    urgent: &urgent,
                     now: self.now.wall,
                 }
                 .plan();
@@ -694,6 +709,9 @@ impl World {
                 );
             }
         }
+        if step == Step::Notify && self.without_orders {
+            self.keeps_the_pace(name);
+        }
         let scripted = self
             .script
             .get_mut(&(name.clone(), format!("{step:?}")))
@@ -725,6 +743,36 @@ impl World {
             self.told.insert(name.clone(), files);
         }
         answer
+    }
+
+    /// A newer version of a file is told not before the least interval.
+    fn keeps_the_pace(&self, name: &ServiceName) {
+        let pace = &self.component.services[name].pace;
+        let (Some(interval), Some(last)) = (pace.min_interval, self.ledger.notified.get(name))
+        else {
+            return;
+        };
+        let intents = self.ledger.intents.values();
+        let open = intents.filter(|intent| intent.direction == Direction::Forward);
+        for intent in open.filter(|intent| !self.interrupted.contains(&intent.id)) {
+            let newer = intent.placements.iter().any(|placement| {
+                let before = intent.before.installed.get(&placement.target);
+                let first = |id: &Identity| intent.before.accepted.get(id) == Some(&None);
+                let feeders = self.component.feeders(&placement.target);
+                placement.kept != crate::install::Kept::Absent
+                    && matches!(before, Some(Some(row)) if row.digest != placement.digest)
+                    && !feeders.iter().any(first)
+                    && self
+                        .component
+                        .dependencies(name)
+                        .contains(&placement.target)
+            });
+            let since = Duration::try_from(self.now.wall.duration_since(*last)).unwrap();
+            assert!(
+                !newer || since >= interval,
+                "`{name}` is told after {since:?}"
+            );
+        }
     }
 
     pub fn disk(&self, target: &TargetPath) -> Option<Digest> {
