@@ -68,6 +68,17 @@ const KNOWN: &[Known] = &[
     changes(libc::SYS_chmod, "chmod", &[Path(0)]),
     changes(libc::SYS_fchown, "fchown", &[Descriptor(0)]),
     changes(libc::SYS_fchownat, "fchownat", &[At(0)]),
+    changes(libc::SYS_utimensat, "utimensat", &[At(0)]),
+    changes(
+        libc::SYS_copy_file_range,
+        "copy_file_range",
+        &[Descriptor(2), Descriptor(0)],
+    ),
+    changes(
+        libc::SYS_sendfile,
+        "sendfile",
+        &[Descriptor(0), Descriptor(1)],
+    ),
     changes(libc::SYS_fsetxattr, "fsetxattr", &[Descriptor(0)]),
     changes(libc::SYS_setxattr, "setxattr", &[Path(0)]),
     changes(libc::SYS_lsetxattr, "lsetxattr", &[Path(0)]),

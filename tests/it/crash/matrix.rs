@@ -17,7 +17,7 @@ use crate::world::World;
 /// Most of a run is waiting for an interval to pass.
 const SIDE_BY_SIDE: usize = 8;
 /// A run in the suite takes one call in so many, others each time.
-const SAMPLE: usize = 23;
+const SAMPLE: usize = 67;
 /// How many calls more than an undisturbed one a run may make.
 const MORE: usize = 10;
 
@@ -96,18 +96,20 @@ fn crash(point: Point, server_up: bool) -> Vec<String> {
     killed
 }
 
-/// Points in the order in which the calls are made; every `stride`th, beginning with `offset`.
+/// Points in the order in which the calls are made, each without a second kill and with one; every `stride`th, beginning
+/// with `offset`.
 fn points(fate: Fate, calls: usize, stride: usize, offset: usize) -> impl Iterator<Item = Point> {
     // A few more: one run makes some calls more than another.
-    (1..=calls + MORE)
-        .skip(offset)
-        .step_by(stride)
-        .map(move |first| Point {
-            fate,
-            first,
-            // Another one for each, so that all of them together are killed everywhere.
-            second: (first % 2 == 0).then_some(1 + first * 7 % calls),
-        })
+    let firsts = 1..=calls + MORE;
+    // Another one for each, so that all of them together are killed everywhere.
+    let twice =
+        move |first: usize| [None, Some(1 + first * 7 % calls)].map(|second| (first, second));
+    let points = firsts.flat_map(twice).skip(offset).step_by(stride);
+    points.map(move |(first, second)| Point {
+        fate,
+        first,
+        second,
+    })
 }
 
 #[test]
@@ -130,7 +132,10 @@ fn a_kill_at_any_call_leaves_whole_files_and_no_service_uninformed() {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
                 while let Some((number, point)) = { waiting.lock().unwrap().next() } {
-                    runs.fetch_add(1, Ordering::Relaxed);
+                    let run = runs.fetch_add(1, Ordering::Relaxed);
+                    if run % 100 == 99 {
+                        eprintln!("{} runs", run + 1);
+                    }
                     let server_up = number % 3 != 0;
                     match catch_unwind(AssertUnwindSafe(|| crash(point, server_up))) {
                         Ok(calls) => {

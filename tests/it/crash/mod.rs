@@ -1,7 +1,7 @@
 //! SIGKILL in the middle of things: whatever the instant, files are whole and services learn of what stands.
 //!
-//! One transaction over three targets (one with an owner, a mode and an attribute of its own; one that is new; a plain
-//! one) and two services. strace kills `once` as it enters a system call; a restart without strace must put things right.
+//! One transaction over five targets of every kind and two services. strace kills `once` as it enters a system call; a
+//! restart without strace must put things right.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,7 +23,9 @@ use scene::{
 };
 
 mod calls;
+mod dress;
 mod errors;
+mod found;
 mod matrix;
 mod power;
 mod scene;
@@ -49,63 +51,67 @@ enum Point {
 
 use Point::{Call, Ledger, Program};
 
-/// What stands when the agent is dead: that it died where it should. The versions of the three targets, `-` for none; the
-/// least and the greatest number of staged names, which may depend on who was faster, and of kept names.
+/// What stands when the agent is dead: that it died where it should. The versions of the targets, `-` for none; the least
+/// and the greatest number of staged names, which may depend on who was faster, and of kept names.
 #[derive(Clone, Copy, Debug)]
 struct Stand(&'static str, (usize, usize), (usize, usize));
 
-const NEW: &str = "new new new";
+const NEW: &str = "new new new new new";
 
-/// The table. Targets are linked and renamed in the order of their paths: one, three, two.
+/// The table. Targets are linked and renamed in the order of their paths.
 #[rustfmt::skip]
 const POINTS: &[(Fate, Point, Stand)] = &[
     // staging: side by side, so what the others have done is open
-    (Stays, Call("mkdirat", "two"), Stand(OLD, (0, 3), (0, 0))),
-    (Stays, Call("openat", "one/.appconfigd"), Stand(OLD, (0, 3), (0, 0))),
-    (Stays, Call("fchmod", ""), Stand(OLD, (1, 3), (0, 0))),
+    (Stays, Call("mkdirat", "two"), Stand(OLD, (0, 4), (0, 0))),
+    (Stays, Call("openat", "one/.appconfigd"), Stand(OLD, (0, 4), (0, 0))),
+    (Stays, Call("fchmod", ""), Stand(OLD, (0, 4), (0, 0))),
+    (Stays, Call("renameat2", "whole"), Stand(OLD, (0, 4), (0, 0))),
     // the intent: in the middle of its pages, and before they are durable
-    (Stays, Ledger("pwrite64", -2), Stand(OLD, (3, 3), (0, 0))),
-    (Stays, Ledger("fsync", 0), Stand(OLD, (3, 3), (0, 0))),
+    (Stays, Ledger("pwrite64", -2), Stand(OLD, (4, 4), (0, 0))),
+    (Stays, Ledger("fsync", 0), Stand(OLD, (4, 4), (0, 0))),
     // keeping what is there
-    (Stays, Call("linkat", "one"), Stand(OLD, (3, 3), (0, 0))),
-    (Stays, Call("fsync", "one/.appconfigd"), Stand(OLD, (3, 3), (1, 1))),
-    (Stays, Call("linkat", "three"), Stand(OLD, (3, 3), (1, 1))),
+    (Stays, Call("linkat", "one"), Stand(OLD, (4, 4), (0, 0))),
+    (Stays, Call("fsync", "one/.appconfigd"), Stand(OLD, (4, 4), (1, 1))),
+    (Stays, Call("linkat", "three"), Stand(OLD, (4, 4), (1, 1))),
+    (Stays, Call("linkat", "whole"), Stand(OLD, (4, 4), (2, 2))),
     // the swap
-    (Stays, Call("renameat", "one"), Stand(OLD, (3, 3), (2, 2))),
-    (Stays, Call("renameat", "three"), Stand("new - v1", (2, 2), (2, 2))),
-    (Stays, Call("renameat", "two"), Stand("new - new", (1, 1), (2, 2))),
-    (Stays, Call("fsync", "two"), Stand(NEW, (0, 0), (2, 2))),
+    (Stays, Call("renameat", "one"), Stand(OLD, (4, 4), (4, 4))),
+    (Stays, Call("renameat", "three"), Stand("new v1 - v1 v1", (3, 3), (4, 4))),
+    (Stays, Call("renameat", "two"), Stand("new new - v1 v1", (2, 2), (4, 4))),
+    (Stays, Call("renameat", "whole"), Stand("new new new v1 v1", (1, 1), (4, 4))),
+    (Stays, Call("ftruncate", "written/e.conf"), Stand(NEW, (1, 1), (4, 4))),
+    (Stays, Call("fsync", "two"), Stand(NEW, (1, 1), (4, 4))),
     // check and notifications
-    (Stays, Program("check"), Stand(NEW, (0, 0), (2, 2))),
-    (Stays, Program("one"), Stand(NEW, (0, 0), (2, 2))),
-    (Stays, Program("two"), Stand(NEW, (0, 0), (2, 2))),
+    (Stays, Program("check"), Stand(NEW, (1, 1), (4, 4))),
+    (Stays, Program("one"), Stand(NEW, (1, 1), (4, 4))),
+    (Stays, Program("two"), Stand(NEW, (1, 1), (4, 4))),
     // the end: not yet durable, and while the kept names go
-    (Stays, Ledger("fsync", 1), Stand(NEW, (0, 0), (2, 2))),
-    (Stays, Call("unlinkat", "one/.appconfigd"), Stand(NEW, (0, 0), (2, 2))),
-    (Stays, Call("unlinkat", "three/.appconfigd"), Stand(NEW, (0, 0), (1, 1))),
-    (Stays, Call("unlinkat", "three"), Stand(NEW, (0, 0), (0, 0))),
+    (Stays, Ledger("fsync", 1), Stand(NEW, (1, 1), (4, 4))),
+    (Stays, Call("unlinkat", "one/.appconfigd"), Stand(NEW, (1, 1), (4, 4))),
+    (Stays, Call("unlinkat", "three/.appconfigd"), Stand(NEW, (1, 1), (3, 3))),
+    (Stays, Call("unlinkat", "three"), Stand(NEW, (1, 1), (2, 2))),
     // going back after the check
-    (Refused, Call("renameat", "three"), Stand("new - v1", (2, 2), (2, 2))),
-    (Refused, Program("check"), Stand(NEW, (0, 0), (2, 2))),
-    (Refused, Ledger("fsync", 1), Stand(NEW, (0, 0), (2, 2))),
-    (Refused, Call("unlinkat", "one/.appconfigd"), Stand("v1 new new", (0, 0), (1, 1))),
-    (Refused, Call("unlinkat", "two"), Stand("v1 new v1", (0, 0), (0, 0))),
-    (Refused, Ledger("fsync", 2), Stand(OLD, (0, 0), (0, 0))),
+    (Refused, Call("renameat", "three"), Stand("new v1 - v1 v1", (3, 3), (4, 4))),
+    (Refused, Program("check"), Stand(NEW, (1, 1), (4, 4))),
+    (Refused, Ledger("fsync", 1), Stand(NEW, (1, 1), (4, 4))),
+    (Refused, Call("unlinkat", "one/.appconfigd"), Stand("v1 new new new new", (1, 1), (3, 3))),
+    (Refused, Call("unlinkat", "two"), Stand("v1 v1 new new new", (1, 1), (2, 2))),
+    (Refused, Ledger("fsync", 2), Stand(OLD, (1, 1), (1, 1))),
     // going back after a notification
-    (TurnedDown, Program("one"), Stand(NEW, (0, 0), (2, 2))),
-    (TurnedDown, Ledger("fsync", 1), Stand(NEW, (0, 0), (2, 2))),
-    (TurnedDown, Call("unlinkat", "one/.appconfigd"), Stand("v1 new new", (0, 0), (1, 1))),
-    (TurnedDown, Ledger("fsync", 2), Stand(OLD, (0, 0), (0, 0))),
+    (TurnedDown, Program("one"), Stand(NEW, (1, 1), (4, 4))),
+    (TurnedDown, Ledger("fsync", 1), Stand(NEW, (1, 1), (4, 4))),
+    (TurnedDown, Call("unlinkat", "one/.appconfigd"), Stand("v1 new new new new", (1, 1), (3, 3))),
+    (TurnedDown, Ledger("fsync", 2), Stand(OLD, (1, 1), (1, 1))),
 ];
 
 /// Killed, taken up again, and killed once more.
 #[rustfmt::skip]
 const TWICE: &[(Fate, Point, Point, Stand)] = &[
-    (Stays, Call("renameat", "three"), Call("renameat", "one"), Stand("new - v1", (0, 3), (2, 2))),
-    (Stays, Call("renameat", "two"), Call("renameat", "two"), Stand("new - new", (0, 3), (2, 2))),
-    (Stays, Program("two"), Program("one"), Stand(NEW, (0, 3), (2, 2))),
-    (Refused, Call("unlinkat", "one/.appconfigd"), Call("renameat", "three"), Stand("v1 new new", (0, 0), (1, 1))),
-    (TurnedDown, Call("unlinkat", "one/.appconfigd"), Call("unlinkat", "three/.appconfigd"), Stand("v1 new v1", (0, 0), (0, 0))),
+    (Stays, Call("renameat", "three"), Call("renameat", "one"), Stand("new v1 - v1 v1", (0, 5), (4, 4))),
+    (Stays, Call("renameat", "two"), Call("renameat", "two"), Stand("new new - v1 v1", (0, 5), (4, 4))),
+    (Stays, Program("two"), Program("one"), Stand(NEW, (0, 5), (4, 4))),
+    (Refused, Call("unlinkat", "one/.appconfigd"), Call("renameat", "three"), Stand("v1 new new new new", (1, 1), (3, 3))),
+    (TurnedDown, Call("unlinkat", "one/.appconfigd"), Call("unlinkat", "three/.appconfigd"), Stand("v1 v1 new new new", (1, 1), (2, 2))),
 ];
 
 /// The number of the ledger's last call of a name before the first link, as it was recorded for one fate.

@@ -1,5 +1,6 @@
-//! One transaction over three targets (one with an owner, a mode and attributes of its own; one that is new; a plain one)
-//! and two services, and what must be so after a crash in the middle of it.
+//! One transaction over five targets (a plain one; one that is new; one with an owner, a mode, an ACL and attributes of its
+//! own; a directory target; one that is written in place) and two services, and what must be so after a crash in the
+//! middle of it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -10,14 +11,33 @@ use appconfigd::protocol::Digest;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use crate::world::{Server, World, metadata, wait_for};
+use super::dress;
+use super::found::{self, Found};
+use crate::world::{Server, World, wait_for};
 
 const CHECK: &str = include_str!("../../fixtures/crash/check");
 const TELL: &str = include_str!("../../fixtures/crash/tell");
 
-pub const TARGETS: [&str; 3] = ["/etc/one/a.conf", "/etc/two/b.conf", "/etc/three/c.conf"];
+/// In the order in which they are linked and renamed: that of their paths.
+pub const TARGETS: [&str; 5] = [
+    "/etc/one/a.conf",
+    "/etc/three/c.conf",
+    "/etc/two/b.conf",
+    "/etc/whole/d/",
+    "/etc/written/e.conf",
+];
+/// The one with an owner, a mode, an ACL and attributes of its own.
+pub const ADORNED: &str = TARGETS[0];
+/// The only one that is not there before the transaction.
+pub const ADDED: &str = TARGETS[2];
+pub const DIRECTORY: &str = TARGETS[3];
+pub const IN_PLACE: &str = TARGETS[4];
 /// The versions of the targets before the transaction, `-` for none.
-pub const OLD: &str = "v1 - v1";
+pub const OLD: &str = "v1 v1 - v1 v1";
+/// How often patience is had: a whole matrix may share the machine.
+const WAITS: usize = 3;
+/// What each service reads, by number.
+const READS: [&[usize]; 2] = [&[0, 2, 3], &[1, 2, 3, 4]];
 
 /// What becomes of the second version when nobody dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,35 +66,101 @@ impl Fate {
 
 /// A world in which version one stands and the second version waits to be polled.
 pub fn world_of(fate: Fate) -> (World, Server) {
+    let (world, server) = world_of_nothing();
+    world.deploy("shop/prod/app.txt", "v1\n");
+    write_settings(&world, &server, false);
+    world.output(&["once"]);
+    assert_eq!(versions(&world), OLD, "{}", world.log());
+    adorn(&world.target(ADORNED));
+    let directory = world.target(DIRECTORY);
+    for path in [directory.clone(), directory.join("x.conf")] {
+        dress::note(&path);
+    }
+    remember(&world);
+
+    // The second version also feeds a target that is not there yet.
+    deploy(&world, fate.version());
+    write_settings(&world, &server, true);
+    wait_until_due(&world);
+    (world, server)
+}
+
+/// A world in which nothing has ever run, and the version that stays waits. Others have made two of the files.
+pub fn world_without_state() -> (World, Server) {
+    let (world, server) = world_of_nothing();
+    deploy(&world, "v1");
+    write_settings(&world, &server, true);
+    world.output(&["once"]);
+    assert_eq!(versions(&world), all("v1"), "{}", world.log());
+    adorn(&world.target(ADORNED));
+    remember(&world);
+    for state in [world.target("/var"), world.target("/etc/whole")] {
+        fs::remove_dir_all(state).unwrap();
+    }
+    for target in TARGETS {
+        if ![ADORNED, IN_PLACE, DIRECTORY].contains(&target) {
+            fs::remove_file(world.target(target)).unwrap();
+        }
+    }
+    for log in ["one.log", "two.log"] {
+        fs::remove_file(world.path(log)).unwrap();
+    }
+    fs::create_dir(world.target("/etc/whole")).unwrap();
+    deploy(&world, Stays.version());
+    (world, server)
+}
+
+/// Nothing but the programs, and a source without any configuration.
+fn world_of_nothing() -> (World, Server) {
     let world = World::new();
     for (name, text) in [("check", CHECK), ("tell", TELL)] {
         let path = world.write(name, text);
         fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
-    world.deploy("shop/prod/app.txt", "v1\n");
     let server = Server::start(&world);
-    write_settings(&world, &server, "", "");
-    world.output(&["once"]);
-    assert_eq!(versions(&world), OLD, "{}", world.log());
-    let special = world.target(TARGETS[0]);
-    if geteuid().is_root() {
-        chown(&special, Some(1234), Some(2345)).unwrap();
-    }
-    fs::set_permissions(&special, PermissionsExt::from_mode(0o604)).unwrap();
-
-    // The second version also feeds a target that is not there yet.
-    let version = format!("{}\n", fate.version());
-    world.deploy("shop/prod/app.txt", &version);
-    world.deploy("shop/prod/extra.txt", &version);
-    let target = "  /etc/two/b.conf: {from: extra, notify: [one, two]}\n";
-    write_settings(&world, &server, "  extra:\n", target);
-    wait_until_due(&world);
     (world, server)
 }
 
-fn write_settings(world: &World, server: &Server, profile: &str, target: &str) {
+fn deploy(world: &World, version: &str) {
+    for profile in ["app", "extra"] {
+        world.deploy(&format!("shop/prod/{profile}.txt"), format!("{version}\n"));
+    }
+}
+
+/// An owner, a mode and an ACL that no default has, and an attribute.
+fn adorn(path: &Path) {
+    if geteuid().is_root() {
+        chown(path, Some(1234), Some(2345)).unwrap();
+    }
+    fs::set_permissions(path, PermissionsExt::from_mode(0o604)).unwrap();
+    dress::note(path);
+    dress::share(path);
+}
+
+/// Writes down what the targets wear now: it is never to change.
+fn remember(world: &World) {
+    let worn = TARGETS.map(|target| found::at(world, target).map(|found| found.worn));
+    for (target, worn) in TARGETS.iter().zip(worn) {
+        world.write(&worn_by(target), &format!("{:?}", worn.unwrap_or_default()));
+    }
+}
+
+/// Where that is.
+pub fn worn_by(target: &str) -> String {
+    format!("worn/{}", target.trim_matches('/').replace('/', "-"))
+}
+
+/// With all targets, or without the one that is added.
+fn write_settings(world: &World, server: &Server, with_all: bool) {
     let commands = world.path("");
     let commands = commands.to_str().unwrap();
+    let (profile, target) = match with_all {
+        true => (
+            "  extra:\n",
+            format!("  {ADDED}: {{from: extra, notify: [one, two]}}\n"),
+        ),
+        false => ("", String::new()),
+    };
     world.settings(
         server,
         &format!(
@@ -83,15 +169,37 @@ fn write_settings(world: &World, server: &Server, profile: &str, target: &str) {
 {profile}targets:
   /etc/one/a.conf: {{from: app, notify: one}}
   /etc/three/c.conf: {{from: app, notify: two}}
-{target}services:
+{target}  /etc/whole/d/:
+    files:
+      x.conf: {{from: app}}
+      sub/y.conf: {{from: app, mode: 0640}}
+    mode: 0750
+    notify: [one, two]
+  /etc/written/e.conf: {{from: app, in_place: true, notify: two}}
+services:
   one:
     check: [{commands}check]
-    command: [{commands}tell, one, root/etc/one/a.conf, root/etc/two/b.conf]
+    command: [{commands}tell, one, {one}]
   two:
-    command: [{commands}tell, two, root/etc/two/b.conf, root/etc/three/c.conf]
-"
+    command: [{commands}tell, two, {two}]
+",
+            one = files_of(0).join(", "),
+            two = files_of(1).join(", "),
         ),
     );
+}
+
+/// What a service reads, as it names it.
+fn files_of(service: usize) -> Vec<String> {
+    let targets = READS[service].iter().map(|number| TARGETS[*number]);
+    let files = targets.flat_map(|target| match target {
+        DIRECTORY => vec![
+            format!("root{DIRECTORY}x.conf"),
+            format!("root{DIRECTORY}sub/y.conf"),
+        ],
+        target => vec![format!("root{target}")],
+    });
+    files.collect()
 }
 
 /// Waits until `app` may be polled: both profiles are then polled in one tick.
@@ -131,7 +239,7 @@ pub fn recover(what: &str, fate: Fate, server_up: bool, world: &World, server: S
     };
     let daemon = world.run();
     let wanted = match fate {
-        Stays => format!("{0} {0} {0}", fate.version()),
+        Stays => all(fate.version()),
         Refused | TurnedDown => OLD.to_owned(),
     };
     settled(world, what, fate, &wanted);
@@ -148,22 +256,33 @@ pub fn recover(what: &str, fate: Fate, server_up: bool, world: &World, server: S
     settled(world, what, fate, &wanted);
 
     let _server = server.unwrap_or_else(|| Server::listen(world, &address));
-    world.deploy("shop/prod/app.txt", "v3\n");
-    world.deploy("shop/prod/extra.txt", "v3\n");
-    settled(world, what, fate, "v3 v3 v3");
+    deploy(world, "v3");
+    settled(world, what, fate, &all("v3"));
     world.wait_for_status("/state", &json!("healthy"));
     assert_eq!(daemon.stop(), Some(0), "{what}");
     assert_eq!(own(world), Vec::<PathBuf>::new(), "{what}");
+    assert_eq!(
+        generations(world),
+        2,
+        "{what}: the live one, and the one before"
+    );
+}
+
+/// All targets of one version.
+pub fn all(version: &str) -> String {
+    TARGETS.map(|_| version).join(" ")
 }
 
 /// Waits until it is settled.
 fn settled(world: &World, what: &str, fate: Fate, wanted: &str) {
     let what = format!("{what}: {wanted:?}");
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        wait_for(&what, || is_settled(world, wanted).then_some(()));
-    }));
+    let mut waits = (0..WAITS).map(|_| {
+        catch_unwind(AssertUnwindSafe(|| {
+            wait_for(&what, || is_settled(world, wanted).then_some(()));
+        }))
+    });
     assert!(
-        done.is_ok(),
+        waits.any(|waited| waited.is_ok()),
         "{what}; there is {:?}, status {:#}; log:\n{}",
         stands(world),
         world.status().unwrap_or(Value::Null),
@@ -175,19 +294,18 @@ fn settled(world: &World, what: &str, fate: Fate, wanted: &str) {
 /// Whether the targets have these versions, every service has seen them, and nothing of ours is left.
 pub fn is_settled(world: &World, wanted: &str) -> bool {
     let words: Vec<&str> = wanted.split(' ').collect();
-    let seen = |targets: [usize; 2]| {
-        let seen = targets.map(|target| words[target]);
-        let seen: Vec<&str> = seen.into_iter().filter(|word| *word != "-").collect();
-        seen.join(" ")
+    let seen = |service: usize| {
+        let words = READS[service]
+            .iter()
+            .flat_map(|number| match TARGETS[*number] {
+                // Two files are read of it.
+                DIRECTORY => vec![words[*number]; 2],
+                _ => vec![words[*number]],
+            });
+        let words: Vec<&str> = words.filter(|word| *word != "-").collect();
+        words.join(" ")
     };
-    if stands(world)
-        != [
-            wanted.to_owned(),
-            seen([0, 1]),
-            seen([1, 2]),
-            "0 0".to_owned(),
-        ]
-    {
+    if stands(world) != [wanted.to_owned(), seen(0), seen(1), "0 0".to_owned()] {
         return false;
     }
     let status = world.status().unwrap_or_default();
@@ -206,36 +324,48 @@ fn stands(world: &World) -> [String; 4] {
     [versions(world), last("one.log"), last("two.log"), own]
 }
 
-/// Every target is one complete version with the right owner and mode.
+/// Every target is one complete version and wears what it wore. The one that is written in place may be half written.
 pub fn whole(world: &World, fate: Fate) {
-    let known = ["v1", fate.version(), "v3", "-"];
-    for word in versions(world).split(' ') {
-        assert!(known.contains(&word), "torn: {:?}", versions(world));
-    }
-    let us = geteuid().as_raw();
-    let group = nix::unistd::getegid().as_raw();
+    let known = ["v1", fate.version(), "v3"];
     for target in TARGETS {
-        let path = world.target(target);
-        if !path.exists() {
+        let Some(Found { version, worn }) = found::at(world, target) else {
             continue;
-        }
-        let wanted = match target {
-            "/etc/one/a.conf" if us == 0 => (1234, 2345, 0o604),
-            "/etc/one/a.conf" => (us, group, 0o604),
-            _ => (us, group, 0o644),
         };
-        assert_eq!(metadata(&path), wanted, "{target}");
+        let is_known = target == IN_PLACE || known.contains(&version.as_str());
+        assert!(is_known, "torn: {target} is {version:?}");
+        let before = world.read(&worn_by(target)).unwrap();
+        let worn = format!("{worn:?}");
+        match target {
+            ADDED => assert_eq!(
+                worn,
+                format!("{:?}", vec![(PathBuf::new(), found::plain())]),
+                "{target}"
+            ),
+            _ => assert_eq!(worn, before, "{target}"),
+        }
+    }
+    let old = OLD.split(' ').zip(TARGETS);
+    for (_, target) in old.filter(|(old, _)| *old != "-") {
+        assert!(found::at(world, target).is_some(), "{target} is gone");
     }
 }
 
-/// The first line of each target, `-` where there is none.
+/// The version of each target, `-` where there is none.
 pub fn versions(world: &World) -> String {
-    let version = |target: &str| match fs::read_to_string(world.target(target)) {
-        Ok(text) if text.ends_with('\n') => text.trim_end().to_owned(),
-        Ok(text) => format!("{text:?}"),
-        Err(_) => "-".to_owned(),
+    let version = |target: &str| {
+        found::at(world, target).map_or_else(|| "-".to_owned(), |found| found.version)
     };
     TARGETS.map(version).join(" ")
+}
+
+/// How many generations of the directory target there are.
+pub fn generations(world: &World) -> usize {
+    let parent = world.target(DIRECTORY.trim_end_matches('/'));
+    let names = fs::read_dir(parent.parent().unwrap()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.starts_with(".d.appconfigd."))
+        .count()
 }
 
 pub fn versions_by_age(world: &World, fate: Fate) -> String {
@@ -256,7 +386,7 @@ pub fn names(world: &World, prefix: &str) -> usize {
 
 /// The directories of ours that are there.
 pub fn own(world: &World) -> Vec<PathBuf> {
-    let parents = TARGETS.map(|target| world.target(target));
+    let parents = TARGETS.map(|target| world.target(target.trim_end_matches('/')));
     let parents = parents.iter().filter_map(|path| path.parent());
     let own = parents.map(|path: &Path| path.join(".appconfigd"));
     own.filter(|path| path.exists()).collect()

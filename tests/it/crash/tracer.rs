@@ -37,13 +37,15 @@ impl Call {
     pub fn words(&self, place: &Path) -> String {
         let paths = self.paths.iter().map(|path| {
             let path = path.strip_prefix(place).unwrap_or(path);
-            let path = path.display().to_string();
-            match path.rsplit_once('/') {
-                Some((own, name)) if own.ends_with(".appconfigd") => {
-                    format!("{own}/{}…", &name[..4])
-                }
-                _ => path,
+            let mut words: Vec<String> = Vec::new();
+            for name in path {
+                let name = name.to_string_lossy();
+                let is_drawn = words.last().is_some_and(|own| own == ".appconfigd");
+                let shown = name.chars().take(if is_drawn { 4 } else { usize::MAX });
+                let end = if is_drawn { "…" } else { "" };
+                words.push(format!("{}{end}", shown.collect::<String>()));
             }
+            words.join("/")
         });
         let paths: Vec<String> = paths.collect();
         format!("{} {}", self.name, paths.join(" "))
@@ -281,6 +283,8 @@ impl<J: Judge> Tracer<J> {
                 let path = text(thread, arguments[at])?;
                 Some(open(nix::libc::AT_FDCWD as u64)?.join(path))
             }
+            // No path is the descriptor itself.
+            Operand::At(at) if arguments[at + 1] == 0 => open(arguments[at]),
             Operand::At(at) => {
                 let path = text(thread, arguments[at + 1])?;
                 Some(open(arguments[at])?.join(path))

@@ -1,10 +1,10 @@
 //! The power is back: the state becomes real files, and the program runs.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
-use super::super::scene::{Fate, OLD, is_settled, own, whole};
+use super::super::scene::{Fate, OLD, TARGETS, all, is_settled, own, whole, worn_by};
 use super::disk::{Inode, Tree};
 use super::promises::facts;
 use super::record::Kind;
@@ -18,6 +18,9 @@ pub fn build(origin: &World, tree: &Tree, told: [&str; 2]) -> World {
     world.write("appconfigd.yaml", &settings);
     for name in ["check", "tell"] {
         fs::copy(origin.path(name), world.path(name)).unwrap();
+    }
+    for worn in TARGETS.map(worn_by) {
+        world.write(&worn, &origin.read(&worn).unwrap());
     }
     for (name, seen) in ["one.log", "two.log"].into_iter().zip(told) {
         world.write(name, seen);
@@ -36,18 +39,11 @@ pub fn build(origin: &World, tree: &Tree, told: [&str; 2]) -> World {
             Kind::Link(text) => symlink(text, &path).unwrap(),
         }
         if !matches!(node.kind, Kind::Link(_)) {
-            dress(&path, node.dress);
+            node.dress.put_on(&path);
         }
         made.push((node.inode, path));
     }
     world
-}
-
-fn dress(path: &Path, (uid, gid, mode): (u32, u32, u32)) {
-    if nix::unistd::geteuid().is_root() {
-        chown(path, Some(uid), Some(gid)).unwrap();
-    }
-    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
 /// Runs `once` and holds all that must be so when it has ended. Panics.
@@ -57,7 +53,7 @@ pub fn recover(fate: Fate, world: &World) {
     let wanted = match fate {
         Fate::Stays => {
             assert_eq!(output.status.code(), Some(0), "{said}");
-            format!("{0} {0} {0}", fate.version())
+            all(fate.version())
         }
         Fate::Refused | Fate::TurnedDown => OLD.to_owned(),
     };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::record::{Dress, Effect, Kind, Recording};
+use super::super::dress::Dress;
+use super::record::{Effect, Kind, Recording, Seen};
 
 pub type Inode = usize;
 pub const ROOT: Inode = 0;
@@ -29,7 +30,7 @@ pub struct Body {
     /// With all bytes that are durable.
     pub kind: Kind,
     pub changes: Vec<(usize, Change)>,
-    /// Owners and modes, with their steps; those before the durable one cannot come back.
+    /// What it wears, with the steps; what comes before the durable one cannot come back.
     pub dresses: Vec<(usize, Dress)>,
     pub durable_dress: usize,
 }
@@ -47,13 +48,20 @@ pub struct Disk {
 impl Disk {
     pub fn of(recording: &Recording) -> Disk {
         let mut disk = Disk {
-            bodies: vec![body(0, Kind::Directory, (0, 0, 0o755))],
+            bodies: vec![body(0, Kind::Directory, Dress::plain((0, 0), 0o755))],
             slots: BTreeMap::new(),
             pairs: Vec::new(),
             journal: 0,
         };
-        for (path, kind, dress) in &recording.before {
-            let made = disk.make(0, kind.clone(), *dress);
+        let mut known: BTreeMap<u64, Inode> = BTreeMap::new();
+        for seen in &recording.before {
+            let Seen {
+                path, kind, dress, ..
+            } = seen;
+            let made = known
+                .entry(seen.number)
+                .or_insert_with(|| disk.make(0, kind.clone(), dress.clone()));
+            let made = *made;
             let at = disk.place(path).expect("parents come first");
             let slot = Slot {
                 values: vec![(0, Some(made))],
@@ -96,7 +104,7 @@ impl Disk {
         match effect {
             Effect::Create(path, kind, dress) => {
                 let at = self.place(path)?;
-                let made = self.make(step, kind.clone(), *dress);
+                let made = self.make(step, kind.clone(), dress.clone());
                 self.set(step, at, Some(made));
             }
             Effect::Write(path, offset, data) => {
@@ -112,7 +120,7 @@ impl Disk {
             }
             Effect::Dress(path, dress) => {
                 let body = self.find(path)?;
-                self.bodies[body].dresses.push((step, *dress));
+                self.bodies[body].dresses.push((step, dress.clone()));
             }
             Effect::Link(from, to) => {
                 let (body, to) = (self.find(from)?, self.place(to)?);

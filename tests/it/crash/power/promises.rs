@@ -10,14 +10,19 @@ use appconfigd::ledger::Intent;
 use appconfigd::protocol::Digest;
 use rusqlite::Connection;
 
-use super::super::scene::{Fate, TARGETS};
+use super::super::dress::Dress;
+use super::super::scene::{DIRECTORY, Fate, IN_PLACE, TARGETS};
 use super::disk::{Node, Tree};
-use super::record::{Dress, Kind, Recording};
+use super::record::{Kind, Recording};
+use super::view::{View, below};
 
 /// In the words for an inode that is needed for going back and is gone.
 pub const LOST: &str = "what was there is lost";
 
 const LEDGER: &str = "var/lib/appconfigd/ledger.db";
+
+/// What names in `.appconfigd/` begin with.
+const OURS: [&str; 6] = ["new-", "old-", "copy-", "generation-", "tree-", "gone-"];
 
 /// Of the ledger, as SQLite finds it.
 #[derive(Debug)]
@@ -30,11 +35,63 @@ pub struct Facts {
 
 type Read = Arc<Result<Facts, String>>;
 
-pub struct Promises {
+/// What the targets are before the transaction, and what they are to be.
+#[derive(Clone)]
+pub struct Versions {
     fate: Fate,
-    /// Before the transaction.
-    old: BTreeMap<&'static str, Node>,
-    us: Dress,
+    old: BTreeMap<&'static str, View>,
+    new: BTreeMap<&'static str, View>,
+    /// What the ledger called installed. None: there was no ledger.
+    installed: Option<BTreeMap<String, String>>,
+}
+
+impl Versions {
+    /// `dressed`: what the targets look like that are not there yet.
+    pub fn of(fate: Fate, recording: &Recording, dressed: impl Fn(&str) -> View) -> Versions {
+        let bytes: Arc<[u8]> = format!("{}\n", fate.version()).into_bytes().into();
+        let old = |target: &&'static str| Some((*target, View::before(recording, target)?));
+        let old: BTreeMap<&str, View> = TARGETS.iter().filter_map(old).collect();
+        let new = TARGETS.iter().map(|target| {
+            let like = old.get(target).cloned();
+            (
+                *target,
+                like.unwrap_or_else(|| dressed(target)).with(&bytes),
+            )
+        });
+        let file = |name: &str| {
+            let path = Path::new(LEDGER).with_file_name(name);
+            let mut before = recording.before.iter();
+            before.find_map(|seen| match &seen.kind {
+                Kind::File(bytes) if seen.path == path => Some(Arc::clone(bytes)),
+                _ => None,
+            })
+        };
+        let ledger = file("ledger.db").map(|database| {
+            let facts = read(&database, file("ledger.db-wal").as_ref());
+            facts.expect("a sound ledger").installed
+        });
+        Versions {
+            fate,
+            new: new.collect(),
+            old,
+            installed: ledger,
+        }
+    }
+
+    fn is_old(&self, target: &str, view: Option<&View>) -> bool {
+        self.old.get(target) == view
+    }
+
+    fn is_new(&self, target: &str, view: Option<&View>) -> bool {
+        view.is_some() && self.new.get(target) == view
+    }
+}
+
+pub struct Promises {
+    versions: Versions,
+    /// Whether the numbers of files are those of the recording that the versions come from.
+    is_first: bool,
+    us: (u32, u32),
     /// What the services `one` and `two` have seen, in the end.
     told: [String; 2],
     /// By where the bytes of the database and its log lie: equal bytes are one piece of memory.
@@ -42,23 +99,13 @@ pub struct Promises {
 }
 
 impl Promises {
-    pub fn of(fate: Fate, recording: &Recording, told: [String; 2]) -> Promises {
-        let old = TARGETS.iter().filter_map(|target| {
-            let found = recording.before.iter().find(|one| one.0 == below(target))?;
-            let node = Node {
-                kind: found.1.clone(),
-                dress: found.2,
-                inode: 0,
-            };
-            Some((*target, node))
-        });
+    pub fn of(versions: Versions, told: [String; 2], is_first: bool) -> Promises {
         Promises {
-            fate,
-            old: old.collect(),
+            versions,
+            is_first,
             us: (
                 nix::unistd::geteuid().as_raw(),
                 nix::unistd::getegid().as_raw(),
-                0o644,
             ),
             told,
             ledgers: HashMap::new(),
@@ -71,101 +118,138 @@ impl Promises {
 
     /// What does not hold. `told`: how much each service had seen when the power went.
     pub fn broken(&mut self, tree: &Tree, told: &[u64]) -> Vec<String> {
+        let views = TARGETS.map(|target| (target, View::of(tree, target)));
         let mut broken = Vec::new();
-        for target in TARGETS {
-            let node = tree.get(below(target));
-            if !self.is_whole(target, node) {
-                broken.push(format!("{target} is neither old nor new: {}", shown(node)));
+        for (target, view) in &views {
+            if !self.is_whole(target, view.as_ref()) {
+                let shown = View::shown(view.as_ref());
+                broken.push(format!("{target} is neither old nor new: {shown}"));
             }
         }
         broken.extend(self.strangers(tree));
         match &*self.ledger(tree) {
+            Err(_) if self.has_not_begun(&views) => {}
             Err(error) => broken.push(format!("the ledger is not sound: {error}")),
-            Ok(facts) => broken.extend(self.obligations(facts, tree, told)),
+            Ok(facts) => broken.extend(self.obligations(facts, tree, &views, told)),
         }
         broken
     }
 
-    fn is_whole(&self, target: &str, node: Option<&Node>) -> bool {
-        let old = self.old.get(target);
-        match node {
-            None => old.is_none(),
-            Some(node)
-                if Some((&node.kind, node.dress)) == old.map(|old| (&old.kind, old.dress)) =>
-            {
-                true
-            }
-            Some(node) => self.is_new(node) && node.dress == old.map_or(self.us, |old| old.dress),
-        }
+    /// There was no ledger, and nothing has been replaced that one would have to tell of.
+    fn has_not_begun(&self, views: &[(&str, Option<View>)]) -> bool {
+        let versions = &self.versions;
+        let mut views = views.iter();
+        versions.installed.is_none()
+            && views.all(|(target, view)| versions.is_old(target, view.as_ref()))
     }
 
-    fn is_new(&self, node: &Node) -> bool {
-        let new = format!("{}\n", self.fate.version());
-        matches!(&node.kind, Kind::File(bytes) if **bytes == *new.as_bytes())
+    /// Old or new; written over, it may be in between.
+    fn is_whole(&self, target: &str, view: Option<&View>) -> bool {
+        let between = || match (view, self.versions.old.get(target)) {
+            (Some(view), Some(old)) => target == IN_PLACE && view.wears_the_same(old),
+            _ => false,
+        };
+        self.versions.is_old(target, view) || self.versions.is_new(target, view) || between()
     }
 
-    /// Our own directory is closed, and nothing else is beside a target.
+    /// Our own directory is closed, and nothing else is beside a target but generations.
     fn strangers(&self, tree: &Tree) -> Vec<String> {
         let mut strangers = Vec::new();
+        let own = Dress::plain(self.us, 0o700);
         for (path, node) in tree.iter().filter(|(path, _)| path.starts_with("etc")) {
-            let own = path
-                .parent()
-                .is_some_and(|parent| parent.ends_with(".appconfigd"));
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap();
-            let is_fine = match name {
-                _ if own => name.starts_with("new-") || name.starts_with("old-"),
-                ".appconfigd" => {
-                    node.kind == Kind::Directory && node.dress == (self.us.0, self.us.1, 0o700)
-                }
-                _ if node.kind == Kind::Directory => path.iter().count() < 3,
+            let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
+            let is_fine = match names.as_slice() {
+                ["etc"] | ["etc", _] => node.kind == Kind::Directory,
+                ["etc", _, ".appconfigd"] => node.kind == Kind::Directory && node.dress == own,
+                ["etc", _, ".appconfigd", name, ..] => OURS.iter().any(|our| name.starts_with(our)),
+                ["etc", "whole", name, ..] if name.starts_with(".d.appconfigd.") => true,
                 _ => TARGETS.iter().any(|target| below(target) == path),
             };
             if !is_fine {
-                strangers.push(format!(
-                    "{} should not be there: {}",
-                    path.display(),
-                    shown(Some(node))
-                ));
+                let shown = View::shown(View::at(tree, path, false).as_ref());
+                strangers.push(format!("{} should not be there: {shown}", path.display()));
             }
         }
         strangers
     }
 
-    fn obligations(&self, facts: &Facts, tree: &Tree, told: &[u64]) -> Vec<String> {
+    fn obligations(
+        &self,
+        facts: &Facts,
+        tree: &Tree,
+        views: &[(&str, Option<View>)],
+        told: &[u64],
+    ) -> Vec<String> {
         let mut broken = Vec::new();
-        for target in TARGETS {
-            let node = tree.get(below(target));
-            let found = node.and_then(digest);
-            let installed = facts.installed.get(target);
+        for (target, view) in views {
+            let (target, view) = (*target, view.as_ref());
             let mut placements = facts
                 .intents
                 .iter()
                 .flat_map(|intent| &intent.placements)
                 .filter(|placement| placement.target.as_str() == target);
             let Some(placement) = placements.next() else {
-                if found.as_ref() != installed {
-                    broken.push(format!(
-                        "{target}: no intent, the ledger says {installed:?}, there is {found:?}"
-                    ));
-                }
+                broken.extend(self.unexplained(facts, target, view));
                 continue;
             };
-            if let (Kept::Name(kept), Some(old)) = (&placement.kept, self.old.get(target))
-                && node.is_some_and(|node| self.is_new(node))
+            if let (Kept::Name(kept), Some(old)) = (&placement.kept, self.versions.old.get(target))
+                && !self.versions.is_old(target, view)
             {
                 let kept = below(target).with_file_name(".appconfigd").join(kept);
-                let node = tree.get(&kept);
-                if node.map(|node| (&node.kind, node.dress)) != Some((&old.kind, old.dress)) {
-                    broken.push(format!("{target} is new and {LOST}: {}", shown(node)));
+                let kept = View::at(tree, &kept, target == DIRECTORY);
+                let is_itself = !self.is_first
+                    || target == IN_PLACE
+                    || kept.as_ref().is_some_and(|kept| kept.inode == old.inode);
+                if kept.as_ref() != Some(old) || !is_itself {
+                    let shown = View::shown(kept.as_ref());
+                    broken.push(format!("{target} is not old any more and {LOST}: {shown}"));
                 }
             }
         }
-        let new = digest_of(format!("{}\n", self.fate.version()).as_bytes());
+        broken.extend(self.untold(facts, told));
+        broken
+    }
+
+    /// Without an intent the target is what the ledger says.
+    fn unexplained(&self, facts: &Facts, target: &str, view: Option<&View>) -> Option<String> {
+        let says = facts.installed.get(target);
+        let before = self.versions.installed.as_ref();
+        let said = before.and_then(|before| before.get(target));
+        let is_fine = match says {
+            Some(digest) if target != DIRECTORY => {
+                let found = view.and_then(View::bytes);
+                found.is_some_and(|found| digest_of(found) == *digest)
+            }
+            Some(_) if says == said => self.versions.is_old(target, view),
+            Some(_) => self.versions.is_new(target, view),
+            // What others have put there is not in the ledger.
+            None => self.versions.is_old(target, view),
+        };
+        let shown = || View::shown(view);
+        (!is_fine).then(|| {
+            format!(
+                "{target}: no intent, the ledger says {says:?}, there is {}",
+                shown()
+            )
+        })
+    }
+
+    fn untold(&self, facts: &Facts, told: &[u64]) -> Vec<String> {
+        let mut broken = Vec::new();
+        let version = self.versions.fate.version();
+        let new = digest_of(format!("{version}\n").as_bytes());
+        let before = self.versions.installed.as_ref();
         for (service, target, digest) in &facts.acknowledged {
             let number = usize::from(service == "two");
             let length = usize::try_from(told[number]).unwrap();
             let seen = &self.told[number][..length.min(self.told[number].len())];
-            if digest.as_ref() == Some(&new) && !seen.contains(self.fate.version()) {
+            let is_of_new = match digest {
+                Some(digest) if target == DIRECTORY => {
+                    before.and_then(|before| before.get(target)) != Some(digest)
+                }
+                digest => digest.as_ref() == Some(&new),
+            };
+            if is_of_new && !seen.contains(version) {
                 broken.push(format!("{service} counts as told of {target} and was not"));
             }
         }
@@ -237,30 +321,6 @@ pub fn facts(path: &Path) -> rusqlite::Result<Facts> {
     })
 }
 
-fn digest(node: &Node) -> Option<String> {
-    match &node.kind {
-        Kind::File(bytes) => Some(digest_of(bytes)),
-        _ => None,
-    }
-}
-
 fn digest_of(bytes: &[u8]) -> String {
     Digest::of(bytes).to_string()
-}
-
-fn shown(node: Option<&Node>) -> String {
-    match node {
-        None => "nothing".to_owned(),
-        Some(node) => match &node.kind {
-            Kind::File(bytes) => {
-                let bytes = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).into_owned();
-                format!("{bytes:?} {:?}", node.dress)
-            }
-            other => format!("{other:?} {:?}", node.dress),
-        },
-    }
-}
-
-fn below(target: &str) -> &Path {
-    Path::new(target.trim_start_matches('/'))
 }

@@ -10,10 +10,8 @@ use std::sync::{Arc, Mutex};
 use nix::libc;
 use nix::unistd::Pid;
 
+use super::super::dress::Dress;
 use super::super::tracer::{Act, Call, Judge, bytes, trace};
-
-/// Owner, group and permission bits.
-pub type Dress = (u32, u32, u32);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -45,9 +43,19 @@ pub struct Step {
     pub told: Vec<u64>,
 }
 
+/// A name, and what has it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub path: PathBuf,
+    pub kind: Kind,
+    pub dress: Dress,
+    /// Two names of one file have one number.
+    pub number: u64,
+}
+
 pub struct Recording {
     /// What was there before, and is durable. Parents come first.
-    pub before: Vec<(PathBuf, Kind, Dress)>,
+    pub before: Vec<Seen>,
     pub steps: Vec<Step>,
     pub code: Option<i32>,
 }
@@ -72,7 +80,7 @@ pub fn record(command: Command, place: &Path, told: Vec<PathBuf>) -> Recording {
     }
 }
 
-fn look(place: &Path, at: &Path, found: &mut Vec<(PathBuf, Kind, Dress)>) {
+fn look(place: &Path, at: &Path, found: &mut Vec<Seen>) {
     let entries = fs::read_dir(at).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -81,7 +89,12 @@ fn look(place: &Path, at: &Path, found: &mut Vec<(PathBuf, Kind, Dress)>) {
             continue;
         };
         let is_directory = kind == Kind::Directory;
-        found.push((path.strip_prefix(place).unwrap().to_owned(), kind, dress));
+        found.push(Seen {
+            path: path.strip_prefix(place).unwrap().to_owned(),
+            kind,
+            dress,
+            number: fs::symlink_metadata(&path).unwrap().ino(),
+        });
         if is_directory {
             look(place, &path, found);
         }
@@ -102,7 +115,7 @@ fn one(path: &Path, with_bytes: bool) -> Option<(Kind, Dress)> {
     } else {
         return None;
     };
-    Some((kind, (found.uid(), found.gid(), found.mode() & 0o7777)))
+    Some((kind, Dress::of(path).ok()?))
 }
 
 struct Recorder {
@@ -125,7 +138,10 @@ impl Judge for Recorder {
         let (thread, arguments) = (call.thread, call.arguments);
         let data = match call.name {
             "write" | "pwrite64" => bytes(thread, arguments[1], arguments[2]),
-            "writev" | "fallocate" | "fsetxattr" | "setxattr" | "lsetxattr" if call.changes => {
+            // Blocks are set aside, and read as before.
+            "fallocate" if arguments[1] == libc::FALLOC_FL_KEEP_SIZE as u64 => Vec::new(),
+            "copy_file_range" => copied(thread, &arguments),
+            "writev" | "fallocate" | "sendfile" if call.changes => {
                 let inside = call.paths.iter().any(|path| path.starts_with(&self.place));
                 assert!(!inside, "the model does not know {call:?}");
                 Vec::new()
@@ -135,6 +151,7 @@ impl Judge for Recorder {
         let offset = match call.name {
             "pwrite64" => arguments[3],
             "write" => position(thread, arguments[0]),
+            "copy_file_range" => position(thread, arguments[2]),
             _ => 0,
         };
         let was_there = call
@@ -190,13 +207,14 @@ impl Recorder {
             "openat" if flags & libc::O_CREAT != 0 && !entry.was_there => made(),
             "openat" if flags & libc::O_TRUNC != 0 => Some(Effect::Truncate(path, 0)),
             "mkdirat" | "mkdir" | "symlinkat" => made(),
-            "write" | "pwrite64" => {
+            "write" | "pwrite64" | "copy_file_range" => {
                 let written = usize::try_from(result).unwrap();
                 let data = entry.data[..written].into();
                 Some(Effect::Write(path, entry.offset, data))
             }
             "ftruncate" => Some(Effect::Truncate(path, arguments[1])),
-            "fchmod" | "fchmodat" | "chmod" | "fchown" | "fchownat" => dressed(),
+            "fchmod" | "fchmodat" | "chmod" | "fchown" | "fchownat" | "fsetxattr" | "setxattr"
+            | "lsetxattr" | "fremovexattr" | "removexattr" => dressed(),
             "linkat" => Some(Effect::Link(path, other())),
             "renameat2" if arguments[4] & u64::from(libc::RENAME_EXCHANGE) != 0 => {
                 Some(Effect::Exchange(path, other()))
@@ -208,6 +226,18 @@ impl Recorder {
         };
         effect.into_iter().collect()
     }
+}
+
+/// What the kernel is about to copy, as much of it as there is.
+fn copied(thread: Pid, arguments: &[u64; 5]) -> Vec<u8> {
+    assert_eq!(
+        [arguments[1], arguments[3]],
+        [0, 0],
+        "the model knows copies from where the files are read and written"
+    );
+    let from = fs::read(format!("/proc/{thread}/fd/{}", arguments[0])).unwrap();
+    let offset = usize::try_from(position(thread, arguments[0])).unwrap();
+    from[offset.min(from.len())..].to_vec()
 }
 
 fn position(thread: Pid, descriptor: u64) -> u64 {

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::super::dress::Dress;
 use super::disk::{Change, Disk, Inode, Node, ROOT, Tree, change};
 use super::record::Kind;
 
 /// What a file system promises about what was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
-    /// Names, owners and modes reach the disk in the order of the calls, and every sync takes all earlier ones along: ext4
-    /// and xfs with their default options. Bytes that were not synced may be lost or torn.
+    /// Names, owners, modes and attributes reach the disk in the order of the calls, and every sync takes all earlier ones
+    /// along: ext4 and xfs with their default options. Bytes that were not synced may be lost or torn.
     Journal,
-    /// Names, owners, modes and bytes reach the disk in any order, or not at all; a sync of a file says nothing about its
-    /// name. One rename happens in both of its directories or in none.
+    /// Names, owners and modes, attributes and bytes reach the disk in any order, or not at all; a sync of a file says nothing
+    /// about its name. One rename happens in both of its directories or in none.
     AnyOrder,
     /// The same, and half a rename may be lost.
     TornRenames,
@@ -26,7 +27,8 @@ type Key = (Inode, String);
 #[derive(Clone, Debug)]
 enum Pick {
     Name(Key, Option<Inode>),
-    Dress(Inode, usize),
+    /// Owner and mode of one moment, ACL and attributes of another.
+    Dress(Inode, usize, usize),
     Bytes(Inode, Arc<[u8]>),
 }
 
@@ -154,7 +156,8 @@ fn journal(disk: &Disk, now: usize) -> Vec<Vec<Pick>> {
         });
         let dresses = disk.bodies.iter().enumerate().map(|(inode, body)| {
             let last = body.dresses.iter().rposition(|dress| dress.0 <= end);
-            Pick::Dress(inode, last.unwrap_or(0))
+            let last = last.unwrap_or(0);
+            Pick::Dress(inode, last, last)
         });
         names.chain(dresses).collect()
     };
@@ -220,8 +223,27 @@ fn names_in_any_order(disk: &Disk, model: Model) -> Vec<Vec<Vec<Pick>>> {
 fn dresses_in_any_order(disk: &Disk) -> impl Iterator<Item = Vec<Vec<Pick>>> {
     let bodies = disk.bodies.iter().enumerate();
     bodies.map(|(inode, body)| {
-        let open = body.durable_dress..body.dresses.len();
-        open.map(|at| vec![Pick::Dress(inode, at)]).collect()
+        let open = || body.durable_dress..body.dresses.len();
+        // The last of those that are alike.
+        let differs = |at: &usize, alike: &dyn Fn(&Dress, &Dress) -> bool| {
+            let this = &body.dresses[*at].1;
+            !body.dresses[at + 1..].iter().any(|one| alike(this, &one.1))
+        };
+        let modes = open().filter(|at| {
+            differs(at, &|one, other| {
+                (one.owner, one.mode) == (other.owner, other.mode)
+            })
+        });
+        let attributes: Vec<usize> = open()
+            .filter(|at| differs(at, &|one, other| one.attributes == other.attributes))
+            .collect();
+        modes
+            .flat_map(|mode| {
+                attributes
+                    .iter()
+                    .map(move |at| vec![Pick::Dress(inode, mode, *at)])
+            })
+            .collect()
     })
 }
 
@@ -278,7 +300,7 @@ fn bytes(disk: &Disk, pool: &mut Pool) -> Vec<Vec<Vec<Pick>>> {
 
 fn tree<'a>(disk: &Disk, settled: &[Arc<[u8]>], picks: impl Iterator<Item = &'a Pick>) -> Tree {
     let mut children: BTreeMap<Inode, Vec<(&str, Inode)>> = BTreeMap::new();
-    let mut dresses: BTreeMap<Inode, usize> = BTreeMap::new();
+    let mut dresses: BTreeMap<Inode, (usize, usize)> = BTreeMap::new();
     let mut bytes: BTreeMap<Inode, &Arc<[u8]>> = BTreeMap::new();
     for pick in picks {
         match pick {
@@ -286,7 +308,9 @@ fn tree<'a>(disk: &Disk, settled: &[Arc<[u8]>], picks: impl Iterator<Item = &'a 
                 children.entry(*directory).or_default().push((name, *inode));
             }
             Pick::Name(_, None) => {}
-            Pick::Dress(inode, at) => drop(dresses.insert(*inode, *at)),
+            Pick::Dress(inode, mode, attributes) => {
+                dresses.insert(*inode, (*mode, *attributes));
+            }
             Pick::Bytes(inode, found) => drop(bytes.insert(*inode, found)),
         }
     }
@@ -304,10 +328,14 @@ fn tree<'a>(disk: &Disk, settled: &[Arc<[u8]>], picks: impl Iterator<Item = &'a 
             if kind == Kind::Directory {
                 open.push((path.clone(), *inode));
             }
-            let at = dresses.get(inode).copied().unwrap_or(body.durable_dress);
+            let settled = (body.durable_dress, body.durable_dress);
+            let (mode, attributes) = dresses.get(inode).copied().unwrap_or(settled);
             let node = Node {
                 kind,
-                dress: body.dresses[at].1,
+                dress: Dress {
+                    attributes: body.dresses[attributes].1.attributes.clone(),
+                    ..body.dresses[mode].1.clone()
+                },
                 inode: *inode,
             };
             tree.insert(path, node);
