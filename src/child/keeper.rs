@@ -272,6 +272,7 @@ impl Keeper {
         self.number += 1;
         let changes = self.changes.load(Ordering::SeqCst);
         let command = &self.definition.command;
+        let since = Instant::now();
         let read = environment::read(self.definition.environment.as_deref());
         let started = read.and_then(|variables| {
             let program = Program::start(command, &variables)?;
@@ -285,7 +286,7 @@ impl Keeper {
                 tracing::info!(command = %Shown(command), pid = program.pid(), "child started");
                 self.phase = Phase::Running(Running {
                     program,
-                    since: Instant::now(),
+                    since,
                     variables,
                     changes,
                     ending: None,

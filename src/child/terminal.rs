@@ -48,7 +48,12 @@ impl Terminal {
     /// A child may have been stopped by its terminal (Ctrl-Z): then we stop as well, or the shell would wait for a job
     /// of which nothing runs, and both go on together. Where no shell is above us the child goes on at once.
     pub fn follow(&self, program: &Program) {
-        if !stopped_by_terminal(program.pid()) {
+        let Some(by) = stopped_by_terminal(program.pid()) else {
+            return;
+        };
+        if by != Signal::SIGTSTP && self.is_with(program.pid()) {
+            // It wanted the terminal in the moment before it had it.
+            program.resume();
             return;
         }
         let pid = getpid();
@@ -72,14 +77,10 @@ impl Terminal {
     }
 }
 
-fn stopped_by_terminal(pid: i32) -> bool {
-    let Some(pid) = Pid::from_raw(pid) else {
-        return false;
-    };
+fn stopped_by_terminal(pid: i32) -> Option<Signal> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-    let Ok(Some(status)) = waitid(WaitId::Pid(pid), options) else {
-        return false;
-    };
-    let by = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].map(|signal| Some(signal as i32));
-    by.contains(&status.stopping_signal())
+    let status = waitid(WaitId::Pid(Pid::from_raw(pid)?), options).ok()??;
+    let by = status.stopping_signal()?;
+    let mut terminal = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].into_iter();
+    terminal.find(|signal| *signal as i32 == by)
 }

@@ -113,7 +113,7 @@ impl Merged {
         for Entry { name, value } in &self.targets {
             reader.read(name, value.as_ref(), &mut named, findings);
         }
-        for (name, child) in self.children(findings) {
+        if let Some((name, child)) = self.child(findings) {
             if let Some(env) = child.value.env.given() {
                 reader.environment(&variables, name, env, findings);
             }
@@ -153,24 +153,19 @@ impl Merged {
         }
     }
 
-    /// The services that are a child; more than one is a finding.
-    fn children(&self, findings: &mut Findings) -> Vec<(&Spot<String>, &Given<written::Child>)> {
-        let child = |entry: &'_ Entry<written::Service>| {
-            entry.value.as_ref()?.child.given().map(|given| given.key)
-        };
-        let mut places = self.services.iter().filter_map(child);
-        if let Some(first) = places.next() {
-            for second in places {
-                findings
-                    .error(second, "there is one child, and this is a second one")
-                    .also(first, "the other one")
-                    .help("keep one of the two; each program of its own has an `appconfigd exec` of its own");
-            }
-        }
+    /// The service that is a child; a second one is a finding.
+    fn child(&self, findings: &mut Findings) -> Option<(&Spot<String>, &Given<written::Child>)> {
         let declared = self.services.iter();
-        let children = declared
+        let mut children = declared
             .filter_map(|Entry { name, value }| Some((name, value.as_ref()?.child.given()?)));
-        children.collect()
+        let first = children.next()?;
+        for (_, second) in children {
+            findings
+                .error(second.key, "there is one child, and this is a second one")
+                .also(first.1.key, "the other one")
+                .help("keep one of the two; each program of its own has an `appconfigd exec` of its own");
+        }
+        Some(first)
     }
 
     fn warn_of_unused(&self, used: &Used, findings: &mut Findings) {
