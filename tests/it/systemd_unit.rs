@@ -281,6 +281,7 @@ fn the_watchdog_of_systemd_bites_a_frozen_process() {
 #[ignore = "needs systemd as PID 1: scripts/test-systemd"]
 fn the_unprivileged_drop_in_of_systemd_does_its_job_with_what_systemd_dropin_prints() {
     let installed = Installed::new();
+    fs::create_dir_all("/etc/sysusers.d").unwrap();
     fs::write("/etc/sysusers.d/appconfigd.conf", USER).unwrap();
     let made = Command::new("systemd-sysusers").status().unwrap();
     assert!(made.success());

@@ -134,7 +134,12 @@ impl Sandbox {
                 };
                 // As root without a bound it says nothing, which is no property here.
                 let unbound = self.is_root() && !self.properties.contains_key(set);
-                let has = |word: &str| word.eq_ignore_ascii_case(name);
+                // Who may write what is others' may read it.
+                let more = "CAP_DAC_OVERRIDE";
+                let has = |word: &str| {
+                    word.eq_ignore_ascii_case(name)
+                        || (*name == "CAP_DAC_READ_SEARCH" && word.eq_ignore_ascii_case(more))
+                };
                 (!unbound && !self.get(set).split_whitespace().any(has)).then(|| set.to_owned())
             }
             Need::Group(name) => {
@@ -183,9 +188,8 @@ impl Sandbox {
             ("ReadOnlyPaths", Access::Read),
             ("ReadWritePaths", Access::Write),
         ] {
-            for word in self.get(property).split_whitespace() {
-                let path = word.trim_matches('"').trim_start_matches(['-', '+']);
-                rule(&[path], access, property);
+            for word in words(self.get(property)) {
+                rule(&[word.trim_start_matches(['-', '+'])], access, property);
             }
         }
         // Of several with one path the last one: an explicit permission wins.
@@ -208,6 +212,16 @@ enum Access {
     None,
     /// A directory of its own in that place, which nobody else sees.
     Own,
+}
+
+/// Words as systemctl shows them: one with a space in it stands in quotes.
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split('"').enumerate().flat_map(|(index, piece)| {
+        let quoted = index % 2 == 1;
+        let whole = quoted.then_some(piece);
+        let split = (!quoted).then(|| piece.split_whitespace());
+        whole.into_iter().chain(split.into_iter().flatten())
+    })
 }
 
 fn owned(pair: &(&str, &str)) -> (String, String) {
@@ -263,14 +277,20 @@ mod tests {
         assert_eq!(against(&sandbox, "/var/lib/appconfigd/x"), None);
         assert_eq!(against(&sandbox, "/tmp/x").unwrap(), "PrivateTmp=yes");
         assert_eq!(against(&sandbox, "/home/x").unwrap(), "ProtectHome=yes");
-        let paths = "-/etc/shop +/run /home/x";
+        let paths = "-/etc/shop +/run \"-/etc/with a space\" /home/x";
         sandbox
             .properties
             .insert("ReadWritePaths".to_owned(), paths.to_owned());
-        for directory in ["/etc/shop", "/etc/shop/a", "/run/shop", "/home/x/y"] {
+        for directory in [
+            "/etc/shop",
+            "/etc/shop/a",
+            "/run/shop",
+            "/home/x/y",
+            "/etc/with a space/a",
+        ] {
             assert_eq!(against(&sandbox, directory), None, "{directory}");
         }
-        for directory in ["/etc/shopping", "/etc", "/home/y"] {
+        for directory in ["/etc/shopping", "/etc", "/etc/with", "/home/y"] {
             assert!(against(&sandbox, directory).is_some(), "{directory}");
         }
     }

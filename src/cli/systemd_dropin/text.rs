@@ -19,7 +19,7 @@ pub fn drop_in(settings: &Path, as_root: bool, wanted: &[Wanted]) -> String {
     let before = text.len();
     directories(&mut text, wanted);
     groups(&mut text, wanted);
-    capabilities(&mut text, wanted);
+    capabilities(&mut text, as_root, wanted);
     sight(&mut text, wanted);
     set_id(&mut text, wanted);
     if text.len() == before {
@@ -83,11 +83,10 @@ fn directories(text: &mut String, wanted: &[Wanted]) {
         }
         match assignable(&directory) {
             Some(path) => line(text, "ReadWritePaths", &path),
-            None => line(
-                text,
-                "# no unit can name this path; choose another",
-                &comment(&directory.display().to_string()),
-            ),
+            None => {
+                let shown = comment(&directory.display().to_string());
+                let _ = writeln!(text, "# {shown}: no unit can name it; choose another path");
+            }
         }
     }
 }
@@ -109,7 +108,7 @@ fn groups(text: &mut String, wanted: &[Wanted]) {
     }
 }
 
-fn capabilities(text: &mut String, wanted: &[Wanted]) {
+fn capabilities(text: &mut String, as_root: bool, wanted: &[Wanted]) {
     for (need, reasons) in reasons(wanted) {
         if let Need::Capability(name) = need {
             reason(text, &reasons);
@@ -119,7 +118,10 @@ fn capabilities(text: &mut String, wanted: &[Wanted]) {
                 );
             }
             line(text, "CapabilityBoundingSet", name);
-            line(text, "AmbientCapabilities", name);
+            // Root has what it is not forbidden.
+            if !as_root {
+                line(text, "AmbientCapabilities", name);
+            }
         }
     }
 }
@@ -210,7 +212,7 @@ fn comment(text: &str) -> String {
 /// A path as systemd.exec(5) reads it in `ReadWritePaths=`; `None` where it has no way to write it.
 fn assignable(path: &Path) -> Option<String> {
     let path = path.to_str()?;
-    let odd = |character: char| character.is_control() || matches!(character, '\\' | ':');
+    let odd = |character: char| character.is_control() || character == '\\';
     if path.contains(odd) {
         return None;
     }
@@ -248,7 +250,7 @@ mod tests {
         let text = lines(&[want(directory, path, "")]);
         assert!(!text.contains("\nExecStartPre"), "{text}");
         assert!(
-            text.contains("# no unit can name this path; choose another="),
+            text.contains(": no unit can name it; choose another path"),
             "{text}"
         );
     }
