@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Verdict, command};
 use crate::process::{Ended, Run, Surroundings, run};
 use crate::settings::{Command, ReloadVerb};
@@ -10,6 +12,9 @@ use crate::words::one_line;
 
 /// Characters of systemctl's words that a verdict quotes.
 const QUOTED: usize = 300;
+/// Lines of the unit's journal that are asked for, and how long its reader may take.
+const JOURNAL_LINES: u32 = 5;
+const JOURNAL_TIME: Duration = Duration::from_secs(5);
 
 /// One unit and how it is asked for.
 pub struct Unit<'a> {
@@ -103,8 +108,9 @@ impl<'a> Unit<'a> {
             Err(_) if verb == ReloadVerb::Start => false,
             Err(verdict) => return verdict,
         };
+        let began = Instant::now();
         match self.job(verb.word()).await {
-            Verdict::Accepted if ran => self.still_runs(verb.word()).await,
+            Verdict::Accepted if ran => self.still_runs(verb.word(), began).await,
             verdict => verdict,
         }
     }
@@ -113,20 +119,25 @@ impl<'a> Unit<'a> {
     pub async fn start_again(&self) -> Verdict {
         // Without this a unit that was started too often is refused. Of no other use: its failure says nothing.
         let _ = self.ask(&["reset-failed", "--", self.name]).await;
+        let began = Instant::now();
         match self.job("start").await {
-            Verdict::Accepted => self.still_runs("start").await,
+            Verdict::Accepted => self.still_runs("start", began).await,
             verdict => verdict,
         }
     }
 
     async fn job(&self, verb: &str) -> Verdict {
+        let began = Instant::now();
         let run = match self.ask(&[verb, "--", self.name]).await {
             Ok(run) => run,
             Err(text) => return Verdict::Undecided(text),
         };
         let text = match run.ended {
             Ended::Exited(0) => return Verdict::Accepted,
-            Ended::Exited(_) if job_failed(&run.output) => self.explain(verb, &run),
+            Ended::Exited(_) if job_failed(&run.output) => {
+                let explained = self.explain(verb, &run);
+                format!("{explained}{}", self.journal(began).await)
+            }
             Ended::TimedOut => {
                 return Verdict::Undecided(format!(
                     "`systemctl {verb} {}` did not end within {:?}; systemd goes on with the job",
@@ -141,7 +152,7 @@ impl<'a> Unit<'a> {
     }
 
     /// After a job that succeeded: a unit that died of its new files did not accept them.
-    async fn still_runs(&self, verb: &str) -> Verdict {
+    async fn still_runs(&self, verb: &str, began: Instant) -> Verdict {
         // The job was done; that the question afterwards fails takes nothing from it.
         let Ok(state) = self.state().await else {
             return Verdict::Accepted;
@@ -154,8 +165,9 @@ impl<'a> Unit<'a> {
         if state.active == "deactivating" && state.job {
             return Verdict::Undecided(format!("unit `{name}` is being stopped"));
         }
+        let journal = self.journal(began).await;
         let text = format!(
-            "unit `{name}` is {words} after `systemctl {verb}`; see `journalctl -u {name}`"
+            "unit `{name}` is {words} after `systemctl {verb}`; see `journalctl -u {name}`{journal}"
         );
         self.unless_stopping(text).await
     }
@@ -167,6 +179,24 @@ impl<'a> Unit<'a> {
                 Verdict::Undecided(format!("the system is going down: {text}"))
             }
             _ => Verdict::Rejected(text),
+        }
+    }
+
+    /// The last that the unit's processes have written since then, where its journal can be read.
+    async fn journal(&self, since: Instant) -> String {
+        let since = format!("--since=-{}s", since.elapsed().as_secs() + 1);
+        let unit = format!("_SYSTEMD_UNIT={}", self.name);
+        let lines = format!("--lines={JOURNAL_LINES}");
+        let words = ["journalctl", "--quiet", "--no-pager", "--output=cat"];
+        let words = words.iter().copied().chain([&*lines, &*since, &*unit]);
+        let command = Command::Argv(words.map(str::to_owned).collect());
+        let read = run(&command, &self.surroundings, self.limit.min(JOURNAL_TIME)).await;
+        match read {
+            Ok(run) if run.ended == Ended::Exited(0) => match run.last_words(QUOTED) {
+                words if words.is_empty() => words,
+                words => format!("; it wrote: {words}"),
+            },
+            _ => String::new(),
         }
     }
 

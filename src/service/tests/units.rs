@@ -266,3 +266,22 @@ async fn the_main_process_of_a_unit_is_signalled() {
     );
     daemon.wait().unwrap();
 }
+
+#[tokio::test]
+async fn what_the_unit_wrote_stands_beside_systemds_reason_where_it_can_be_read() {
+    let place = place("active", "echo 'Job for shop.service failed.' >&2; exit 1");
+    let journal = "#!/bin/sh\necho \"$*\" >\"$(dirname \"$0\")/../asked\"\nprintf 'line 3:\\n\\033[31munknown word\\n'\n";
+    place.script("journalctl", journal);
+    let text = rejected(reload(&place).await);
+    assert!(
+        text.ends_with("failed.; it wrote: line 3:; \\u{1b}[31munknown word"),
+        "{text}"
+    );
+    let asked = place.read("asked");
+    assert!(
+        asked.contains("--lines=5 --since=-1s _SYSTEMD_UNIT=shop.service"),
+        "{asked}"
+    );
+    place.script("journalctl", "#!/bin/sh\necho secret; exit 1\n");
+    assert!(rejected(reload(&place).await).ends_with("Job for shop.service failed."));
+}
