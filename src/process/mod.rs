@@ -184,7 +184,9 @@ async fn run_within(
     };
     let grace = surroundings.options.grace;
     let ended = if in_time {
-        unit.as_mut().map(Unit::has_ended);
+        if let Some(unit) = &mut unit {
+            unit.has_ended();
+        }
         Ended::from(group.reap()?)
     } else {
         if let Some(unit) = &mut unit {

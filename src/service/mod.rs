@@ -4,6 +4,7 @@ mod child;
 mod clocks;
 mod command;
 mod http;
+mod left_behind;
 mod pid_file;
 mod probe;
 mod request;
@@ -24,6 +25,7 @@ use crate::settings::{Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarg
 
 use clocks::Clocks;
 use http::Http;
+use left_behind::LeftBehind;
 use pid_file::PidFile;
 use signal::Recipient;
 use unit::Unit;
@@ -58,6 +60,7 @@ pub struct Services {
     root: Option<PathBuf>,
     surroundings: Surroundings,
     http: Http,
+    left_behind: LeftBehind,
     clock: Clock,
     /// Of `exec`.
     child: Option<Child>,
@@ -75,6 +78,7 @@ impl Services {
             surroundings,
             http: Http::default(),
             child: None,
+            left_behind: LeftBehind::of_our_unit(),
             began: clock.now(),
             clock,
         }
@@ -187,7 +191,9 @@ impl Services {
         match &service.check {
             Some(check) => {
                 let surroundings = self.of(service, about);
-                command::judge(check, &surroundings, service.timeout).await
+                let verdict = command::judge(check, &surroundings, service.timeout).await;
+                self.left_behind.look(&service.name);
+                verdict
             }
             None => Verdict::Accepted,
         }
@@ -218,7 +224,9 @@ impl Services {
             }
             Notify::Command(command) => {
                 let surroundings = self.of(service, about);
-                command::judge(command, &surroundings, service.timeout).await
+                let verdict = command::judge(command, &surroundings, service.timeout).await;
+                self.left_behind.look(&service.name);
+                verdict
             }
             Notify::Http(call) => {
                 let socket = call.unix_socket.as_ref().map(|path| self.rooted(path));
@@ -238,7 +246,7 @@ impl Services {
     }
 
     /// The whole probe: accepted where there is none. Rejected when it does not succeed in time.
-    pub async fn probe(&self, service: &Service) -> Verdict {
+    pub async fn probe(&self, service: &Service, about: &[(String, String)]) -> Verdict {
         let child = matches!(service.notify, Notify::Child(_))
             .then_some(self.child.as_ref())
             .flatten();
@@ -247,17 +255,17 @@ impl Services {
         {
             return Verdict::Accepted;
         }
-        let verdict = self.whole_probe(service).await;
+        let verdict = self.whole_probe(service, about).await;
         if let Some(child) = child {
             child.judged();
         }
         verdict
     }
 
-    async fn whole_probe(&self, service: &Service) -> Verdict {
+    async fn whole_probe(&self, service: &Service, about: &[(String, String)]) -> Verdict {
         match &service.probe {
             Some(probe) => {
-                let surroundings = self.of(service, &[]);
+                let surroundings = self.of(service, about);
                 probe::whole(probe, &self.http, &surroundings, service.timeout).await
             }
             None => Verdict::Accepted,

@@ -95,7 +95,10 @@ pub struct About {
     /// When the files were put in place.
     pub since: jiff::Timestamp,
     pub targets: BTreeSet<TargetPath>,
+    /// Of the profiles that the targets are made from.
     pub versions: BTreeMap<Identity, Version>,
+    /// Those that counted before.
+    pub previous: BTreeMap<Identity, Version>,
     /// Services that ran when the transaction began.
     pub ran: BTreeSet<ServiceName>,
 }

@@ -12,7 +12,7 @@ use crate::settings::{ServiceName, TargetPath};
 use super::Scope;
 use super::action::{Action, Answers, Outcome, Step};
 use super::closing::record_of;
-use super::forward::{about, weigh};
+use super::forward::weigh;
 use super::machine::Machine;
 use super::phase::{Back, Open, Phase};
 
@@ -161,7 +161,7 @@ impl Machine {
         if services.is_empty() {
             return self.close_back(back, now);
         }
-        let about = about(&back.intent);
+        let about = self.about(&back.intent);
         self.asks(&services, now);
         self.phase = Phase::TellingBack(back);
         vec![Action::Ask {
@@ -184,7 +184,7 @@ impl Machine {
         if services.is_empty() {
             return self.close_back(back, now);
         }
-        let about = about(&back.intent);
+        let about = self.about(&back.intent);
         self.phase = Phase::ProbingBack(back);
         vec![Action::Ask {
             step: Step::ProbeBack,

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Now;
-use crate::ledger::Intent;
 use crate::service::Verdict;
 use crate::settings::{OnFailure, ServiceName, TargetPath};
 
-use super::action::{About, Action, Answer, Answers, Event, Outcome, Step};
+use super::action::{Action, Answer, Answers, Event, Outcome, Step};
 use super::machine::Machine;
 use super::phase::{Open, Phase};
 
@@ -49,7 +48,7 @@ impl Machine {
         Action::Ask {
             step,
             services,
-            about: about(&open.intent),
+            about: self.about(&open.intent),
         }
     }
 
@@ -177,21 +176,6 @@ impl Machine {
             Some(reason) => self.turn_back(open, reason, true, now),
             None => self.close(open, now),
         }
-    }
-}
-
-/// What services are told about a transaction.
-pub(super) fn about(intent: &Intent) -> About {
-    let ran = intent.services.iter().filter(|(_, service)| service.ran);
-    About {
-        since: intent.opened_at,
-        targets: intent
-            .placements
-            .iter()
-            .map(|placement| placement.target.clone())
-            .collect(),
-        versions: intent.profiles.clone(),
-        ran: ran.map(|(name, _)| name.clone()).collect(),
     }
 }
 

@@ -28,6 +28,7 @@ mod retries;
 mod task;
 mod stopping;
 mod telling;
+mod variables;
 mod view;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::sleep;
@@ -20,6 +21,7 @@ use crate::words::with_causes;
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
 use super::pauses::PAUSES;
 use super::planning::{Bodies, Pins, Planner, TurnedDown};
+use super::variables::variables;
 use super::{Component, FileChange, Pacing, Scope};
 
 /// Blocking threads that stage files of one transaction side by side.
@@ -355,11 +357,14 @@ impl Hands {
     async fn ask(self, step: Step, names: BTreeSet<ServiceName>, about: About) -> Event {
         let about = Arc::new(about);
         let ready = self.ready.clone();
+        let component = Arc::clone(&self.component);
         let ask = move |services: Services, service: Arc<Service>| {
             let (about, ready) = (Arc::clone(&about), ready.clone());
+            let told = variables(&component, &service.name, step, &about);
             async move {
                 let ran = about.ran.contains(&service.name);
-                let verdict = tell(&services, &service, step, &about, ran, ready).await;
+                let verdict =
+                    tell(&services, &service, step, (about.since, &told), ran, ready).await;
                 // Also after a no: a probe that failed before says nothing, a service that is down does.
                 let asked = !matches!(verdict, Verdict::NotRunning(_));
                 let ended =
@@ -404,13 +409,13 @@ async fn tell(
     services: &Services,
     service: &Service,
     step: Step,
-    about: &About,
+    (since, told): (Timestamp, &[(String, String)]),
     ran: bool,
     mut ready: watch::Receiver<bool>,
 ) -> Verdict {
     match step {
-        Step::Check => services.check(service, &[]).await,
-        Step::Probe | Step::ProbeBack => services.probe(service).await,
+        Step::Check => services.check(service, told).await,
+        Step::Probe | Step::ProbeBack => services.probe(service, told).await,
         Step::Notify | Step::NotifyBack => {
             let down =
                 step == Step::NotifyBack && ran && services.running(service).await == Running::No;
@@ -421,7 +426,7 @@ async fn tell(
             }
             match down {
                 true => services.start_again(service).await,
-                false => services.notify(service, about.since, &[]).await,
+                false => services.notify(service, since, told).await,
             }
         }
     }

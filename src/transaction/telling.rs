@@ -11,7 +11,7 @@ use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{About, Action, Answers, Event, Step};
 use super::closing::record_of;
-use super::forward::{about, weigh};
+use super::forward::weigh;
 use super::hearing::heard;
 use super::machine::Machine;
 use super::phase::Phase;
@@ -77,7 +77,7 @@ impl Machine {
         standing.sort_by_key(|intent| std::cmp::Reverse(intent.opened_at));
         let about = standing
             .first()
-            .map(about)
+            .map(|intent| self.about(intent))
             .unwrap_or_else(|| self.about_installed(&services, now));
         let telling = Telling {
             step: Step::Check,
@@ -141,6 +141,7 @@ impl Machine {
             .filter_map(|path| self.state.installed.get(path));
         About {
             since: installed.map(|row| row.since).max().unwrap_or(now.wall),
+            versions: self.accepted_by(&targets),
             targets,
             ..About::default()
         }

@@ -33,6 +33,7 @@ mod fetch_from_serve;
 mod isolation;
 mod layers;
 mod mount;
+mod notifications;
 mod once;
 mod operator;
 mod paces;

@@ -63,7 +63,7 @@ async fn a_command_runs_as_the_user_with_its_groups_home_and_no_capability() {
         delay: Duration::ZERO,
         interval: LONG / 2,
     });
-    assert_eq!(place.services.probe(&service).await, Verdict::Accepted);
+    assert_eq!(place.services.probe(&service, &[]).await, Verdict::Accepted);
 }
 
 #[tokio::test]

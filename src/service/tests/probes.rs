@@ -57,7 +57,7 @@ const SHORT: Duration = Duration::from_secs(1);
 async fn no_probe_accepts_and_has_no_baseline() {
     let place = Place::new();
     let service = service(Notify::Command(argv(&["false"])));
-    assert_eq!(place.services.probe(&service).await, Verdict::Accepted);
+    assert_eq!(place.services.probe(&service, &[]).await, Verdict::Accepted);
     assert_eq!(place.services.try_probe(&service).await, None);
 }
 
@@ -65,7 +65,7 @@ async fn no_probe_accepts_and_has_no_baseline() {
 async fn successes_must_come_in_a_row() {
     let place = Place::new();
     let (url, asked) = answering(&["200 OK", "500 No", "204 None", "299 Fine", "500 No"]).await;
-    let verdict = place.services.probe(&http(&url, LONG, 2)).await;
+    let verdict = place.services.probe(&http(&url, LONG, 2), &[]).await;
     assert_eq!(verdict, Verdict::Accepted);
     assert_eq!(asked.load(Ordering::SeqCst), 4);
 }
@@ -74,7 +74,7 @@ async fn successes_must_come_in_a_row() {
 async fn a_service_that_answers_otherwise_is_rejected_with_the_last_failure() {
     let place = Place::new();
     let (url, asked) = answering(&["500 No"]).await;
-    let text = rejected(place.services.probe(&http(&url, SHORT, 1)).await);
+    let text = rejected(place.services.probe(&http(&url, SHORT, 1), &[]).await);
     assert!(text.contains("answered 500"), "{text}");
     assert!(!text.contains("secret"), "{text}");
     assert!(asked.load(Ordering::SeqCst) > 1, "it was tried again");
@@ -84,7 +84,12 @@ async fn a_service_that_answers_otherwise_is_rejected_with_the_last_failure() {
 async fn too_few_successes_are_told_of() {
     let place = Place::new();
     let (url, _) = answering(&["200 OK"]).await;
-    let text = rejected(place.services.probe(&http(&url, SHORT, 1_000_000)).await);
+    let text = rejected(
+        place
+            .services
+            .probe(&http(&url, SHORT, 1_000_000), &[])
+            .await,
+    );
     assert!(text.contains("1000000 times in a row within 1s") && text.contains("succeeded"));
 }
 
@@ -94,7 +99,7 @@ async fn a_redirect_is_not_followed_and_is_no_success() {
     let (there, reached) = answering(&["200 OK"]).await;
     let answer: &'static str = format!("302 Found\r\nlocation: {there}").leak();
     let (url, _) = answering(vec![answer].leak()).await;
-    let text = rejected(place.services.probe(&http(&url, SHORT, 1)).await);
+    let text = rejected(place.services.probe(&http(&url, SHORT, 1), &[]).await);
     assert!(text.contains("answered 302"), "{text}");
     assert_eq!(reached.load(Ordering::SeqCst), 0);
 }
@@ -104,7 +109,7 @@ async fn a_service_that_never_answers_is_given_up_in_time() {
     let place = Place::new();
     let (url, _) = answering(&[""]).await;
     let start = Instant::now();
-    let text = rejected(place.services.probe(&http(&url, SHORT, 1)).await);
+    let text = rejected(place.services.probe(&http(&url, SHORT, 1), &[]).await);
     assert!(text.contains("gave no answer within"), "{text}");
     assert!(start.elapsed() < LONG / 2);
     let baseline = place
@@ -121,7 +126,7 @@ async fn a_port_where_nobody_listens_is_rejected() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://user:secret@{}/", listener.local_addr().unwrap());
     drop(listener);
-    let text = rejected(place.services.probe(&http(&url, SHORT, 1)).await);
+    let text = rejected(place.services.probe(&http(&url, SHORT, 1), &[]).await);
     assert!(
         text.contains("refused") && !text.contains("secret"),
         "{text}"
@@ -143,7 +148,7 @@ async fn a_probe_command_is_tried_until_it_exits_with_0() {
     let place = Place::new();
     let command = sh("echo x >>tried; test $(wc -l <tried) -ge 3");
     let service = probe(ProbeAsk::Command(command), LONG, 1);
-    assert_eq!(place.services.probe(&service).await, Verdict::Accepted);
+    assert_eq!(place.services.probe(&service, &[]).await, Verdict::Accepted);
     assert_eq!(place.read("tried"), "x\nx\nx\n");
 }
 
@@ -153,7 +158,7 @@ async fn a_probe_command_that_hangs_or_fails_is_rejected_and_one_that_cannot_sta
     let whole = async |command| {
         place
             .services
-            .probe(&probe(ProbeAsk::Command(command), SHORT, 1))
+            .probe(&probe(ProbeAsk::Command(command), SHORT, 1), &[])
             .await
     };
     assert!(rejected(whole(sh("sleep 30")).await).contains("did not end within"));
@@ -167,7 +172,7 @@ async fn the_delay_comes_before_the_first_try() {
     let mut service = probe(ProbeAsk::Command(argv(&["true"])), LONG, 1);
     service.probe.as_mut().unwrap().delay = SHORT;
     let start = Instant::now();
-    assert_eq!(place.services.probe(&service).await, Verdict::Accepted);
+    assert_eq!(place.services.probe(&service, &[]).await, Verdict::Accepted);
     assert!(start.elapsed() >= SHORT);
 }
 
@@ -177,7 +182,7 @@ async fn tls_can_be_set_up_whoever_was_first() {
     let (url, _) = answering(&["200 OK"]).await;
     let secure = url.replace("http://", "https://");
     // Not a TLS server: that it is asked at all shows that there is a client.
-    let text = rejected(place.services.probe(&http(&secure, SHORT, 1)).await);
+    let text = rejected(place.services.probe(&http(&secure, SHORT, 1), &[]).await);
     assert!(
         text.contains("cannot be asked") || text.contains("gave no answer"),
         "{text}"

@@ -8,7 +8,7 @@ async fn real_units_are_judged_as_systemd_judges_them() {
         ("good", "ExecStart=/bin/sleep 1000\nExecReload=/bin/true"),
         (
             "refuses",
-            "ExecStart=/bin/sleep 1000\nExecReload=/bin/false",
+            "ExecStart=/bin/sleep 1000\nExecReload=/bin/sh -c 'echo no such word; exit 1'",
         ),
         ("fixed", "ExecStart=/bin/sleep 1000"),
         (
@@ -58,7 +58,9 @@ async fn real_units_are_judged_as_systemd_judges_them() {
     let reload = ReloadVerb::Reload;
     assert_eq!(told("good", reload).await, Verdict::Accepted);
     assert_eq!(told("good", ReloadVerb::Restart).await, Verdict::Accepted);
-    assert!(rejected(told("refuses", reload).await).contains("Job for t-refuses.service failed"));
+    let refused = rejected(told("refuses", reload).await);
+    assert!(refused.contains("Job for t-refuses.service failed"));
+    assert!(refused.contains("it wrote: no such word"), "{refused}");
     assert!(undecided(told("fixed", reload).await).contains("ExecReload="));
     assert!(undecided(told("slow", reload).await).contains("did not end within 2s"));
     assert!(undecided(told("unknown", reload).await).contains("knows no unit"));
@@ -105,4 +107,53 @@ async fn real_units_are_judged_as_systemd_judges_them() {
     let verdict = place.services.notify(&hup, long_ago(), &[]).await;
     assert_eq!(verdict, Verdict::Accepted);
     until("the signal arrived", || exists(Path::new("/run/hup"))).await;
+}
+
+#[tokio::test]
+#[ignore = "needs systemd as PID 1, and changes its units: scripts/test-systemd"]
+async fn a_command_without_sandbox_is_judged_as_any_other_and_leaves_no_unit() {
+    let place = Place::new();
+    let free = |command| {
+        let mut service = service(Notify::Command(command));
+        service.commands.sandbox = crate::settings::Sandbox::None;
+        service
+    };
+    let told = async |service: &Service| {
+        let verdict = place.services.notify(service, long_ago(), &[]).await;
+        println!("{verdict:?}");
+        verdict
+    };
+    let file = place.path("free").display().to_string();
+    let line = format!("cat /proc/self/cgroup >{file}; echo \"$APPCONFIGD_SERVICE\" >>{file}");
+    assert_eq!(told(&free(sh(&line))).await, Verdict::Accepted);
+    let written = place.read("free");
+    assert!(
+        written.contains("/appconfigd-run-") && written.ends_with("shop\n"),
+        "{written}"
+    );
+    let text = rejected(told(&free(sh("echo said by it; exit 7"))).await);
+    assert!(text.ends_with("exited with status 7: said by it"), "{text}");
+    let words = [
+        "sh",
+        "-c",
+        "test \"$1\" = '$HOME ${HOME} %n'",
+        "x",
+        "$HOME ${HOME} %n",
+    ];
+    assert_eq!(told(&free(argv(&words))).await, Verdict::Accepted);
+    undecided(told(&free(sh("kill -9 $$"))).await);
+    let mut nobody = free(argv(&[place.path("free").to_str().unwrap()]));
+    undecided(told(&nobody).await);
+    nobody.commands.user = Some(Principal::Name("nobody".to_owned()));
+    nobody.notify = Notify::Command(sh("test \"$(id -un)\" = nobody"));
+    assert_eq!(told(&nobody).await, Verdict::Accepted);
+    let mut hanging = free(sh("trap '' TERM; while :; do sleep 0.05; done"));
+    hanging.timeout = Duration::from_secs(1);
+    hanging.commands.grace = Duration::from_secs(1);
+    assert!(undecided(told(&hanging).await).contains("was stopped"));
+    let units = std::process::Command::new("systemctl")
+        .args(["list-units", "--all", "--no-legend", "appconfigd-run-*"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&units.stdout), "");
 }
