@@ -196,6 +196,7 @@ impl Arguments {
             profiles: BTreeMap::new(),
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
+            watches: BTreeMap::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What new settings bring: which profiles, targets and services are new, other than before, or gone.
+//! What new settings bring: which profiles, targets, services and watches are new, other than before, or gone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::content::Content;
 use crate::settings::Settings;
 
-/// Names with their kinds, such as `target /etc/app.conf`; each list in the order profiles, targets, services.
+/// Names with their kinds, such as `target /etc/app.conf`; each list in the order profiles, targets, services, watches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     pub added: Vec<String>,
@@ -43,6 +43,9 @@ impl Differences {
             one == two && template(content) == template(other)
         });
         differences.take("service", &before.services, &after.services, |one, two| {
+            one == two
+        });
+        differences.take("watch", &before.watches, &after.watches, |one, two| {
             one == two
         });
         differences

@@ -17,6 +17,8 @@ pub mod status;
 mod supervisor;
 mod systemd;
 mod view;
+mod watches;
+mod way;
 
 pub use child::definition;
 pub use host::host;

@@ -154,6 +154,15 @@ fn forgotten(settings: &Settings, state: &State) -> Vec<Change> {
         service: service.clone(),
         retry: None,
     }));
+    for (service, rows) in &state.watched {
+        for watch in rows.keys() {
+            let declared = settings.watches.get(watch);
+            if declared.is_none_or(|declared| !declared.notify.contains(service)) {
+                let (service, watch) = (service.clone(), watch.clone());
+                changes.push(Change::WatchDropped { service, watch });
+            }
+        }
+    }
     let held = state.held_targets.keys();
     let held = held.filter(|path| !settings.targets.contains_key(*path));
     changes.extend(held.map(|path| Change::TargetHeld {

@@ -107,6 +107,14 @@ pub fn say(component: &Component, outcome: &Outcome) {
             let retry_in_seconds = retry_in.as_secs_f64().ceil();
             tracing::error!(reason, retry_in_seconds, "a step after the swap failed");
         }
+        Outcome::WatchChanged { watch, services } => {
+            let services: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
+            tracing::info!(
+                watch = watch.as_str(),
+                services = services.join(", "),
+                "watched files have changed"
+            );
+        }
         Outcome::Service {
             service,
             record,

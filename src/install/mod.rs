@@ -461,6 +461,11 @@ impl Installer {
         self.root.as_deref()
     }
 
+    /// All targets of the settings.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetPath> {
+        self.targets.keys()
+    }
+
     fn open(&self, target: &TargetPath, site: &Site) -> Result<Option<Regular>, InstallError> {
         let spot = site.spot(target);
         let (_, name) = split(spot.path);

@@ -133,6 +133,12 @@ impl<'a> Changes<'a> {
                 "DELETE FROM acknowledged WHERE service = ?1 AND target = ?2",
                 (service.as_str(), target.as_str()),
             ),
+            Change::WatchAcknowledged {
+                service,
+                watch,
+                digest,
+            } => self.watch_acknowledged(service, watch, digest.as_ref()),
+            Change::WatchDropped { service, watch } => self.watch_dropped(service, watch),
             Change::Service { service, record } => match record {
                 Some(record) => self.execute(
                     "INSERT OR REPLACE INTO services (service, condition, since, last_result) VALUES (?1, ?2, ?3, ?4)",

@@ -17,6 +17,7 @@ mod state;
 mod store;
 mod telling;
 mod thread;
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::install::{Metadata, Placement};
 use crate::protocol::{Configuration, Digest, Identity};
-use crate::settings::{ServiceName, TargetPath};
+use crate::settings::{ServiceName, TargetPath, WatchName};
 
 /// A configuration without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +214,8 @@ pub struct State {
     pub installed: BTreeMap<TargetPath, Installed>,
     /// `None`: unknown, which is pending.
     pub acknowledged: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
+    /// The state of watched files that services were told of. `None`: unknown, which is pending.
+    pub watched: BTreeMap<ServiceName, BTreeMap<WatchName, Option<Digest>>>,
     pub services: BTreeMap<ServiceName, ServiceRecord>,
     /// When it was last notified, whatever came of it.
     pub notified: BTreeMap<ServiceName, Timestamp>,
@@ -277,6 +279,17 @@ pub enum Change {
     AcknowledgementDropped {
         service: ServiceName,
         target: TargetPath,
+    },
+    /// `digest: None` is unknown.
+    WatchAcknowledged {
+        service: ServiceName,
+        watch: WatchName,
+        digest: Option<Digest>,
+    },
+    /// The pair has no row any more.
+    WatchDropped {
+        service: ServiceName,
+        watch: WatchName,
     },
     Service {
         service: ServiceName,

@@ -11,7 +11,7 @@ use super::record::{
     FoundFile, HeldProfile, Hold, Intent, Poll, Quarantine, Refusal, SavedSession, SavedToken,
     ServiceCondition, ServiceRecord, State, Version,
 };
-use super::telling;
+use super::{telling, watched};
 use crate::install::{Attributes, Metadata};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{NotAName, ServiceName, TargetPath};
@@ -114,6 +114,11 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
         connection,
         "SELECT service, target, digest FROM acknowledged",
         |row| {
+            if let Some(watch) = watched::named(&row.get::<_, String>(1)?) {
+                let watches = state.watched.entry(service(row, 0)?).or_default();
+                watches.insert(watch, text_or_null(row, 2)?);
+                return Ok(());
+            }
             let targets = state.acknowledged.entry(service(row, 0)?).or_default();
             targets.insert(target(row, 1)?, text_or_null(row, 2)?);
             Ok(())

@@ -87,6 +87,22 @@ impl State {
                     }
                 }
             }
+            Change::WatchAcknowledged {
+                service,
+                watch,
+                digest,
+            } => {
+                let watches = self.watched.entry(service.clone()).or_default();
+                watches.insert(watch.clone(), *digest);
+            }
+            Change::WatchDropped { service, watch } => {
+                if let Some(watches) = self.watched.get_mut(service) {
+                    watches.remove(watch);
+                    if watches.is_empty() {
+                        self.watched.remove(service);
+                    }
+                }
+            }
             Change::Service { service, record } => {
                 put(&mut self.services, service, record.as_ref());
             }

@@ -6,7 +6,7 @@ mod identity;
 pub mod wire;
 
 pub use configuration::Configuration;
-pub use digest::{Digest, NotADigest};
+pub use digest::{Digest, Digesting, NotADigest};
 pub use identity::Identity;
 
 use std::time::Duration;

@@ -15,6 +15,7 @@ use super::profile::ProfileReader;
 use super::target::TargetReader;
 use super::text::Texts;
 use super::valid::{Profile, ProfileName, Service, ServiceName, Settings, TargetPath};
+use super::watch::WatchReader;
 use super::written::{self, File};
 use super::{Circumstances, environment, objection, service, yaml};
 
@@ -30,6 +31,7 @@ pub struct Merged {
     profiles: Vec<Entry<written::Profile>>,
     targets: Vec<Entry<written::Target>>,
     services: Vec<Entry<written::Service>>,
+    watches: Vec<Entry<written::Watch>>,
     directories: Directories,
     /// Every text was read to its end. If not, a name that is missing may well stand in the rest.
     complete: bool,
@@ -57,6 +59,7 @@ impl Merged {
             profiles: names.profiles.unite(main.profiles, "profile", findings),
             targets: names.targets.unite(main.targets, "target", findings),
             services: names.services.unite(main.services, "service", findings),
+            watches: names.watches.unite(main.watches, "watch", findings),
             directories: Directories::shown(texts),
             complete,
         };
@@ -71,6 +74,9 @@ impl Merged {
             merged
                 .services
                 .extend(names.services.unite(file.services, "service", findings));
+            merged
+                .watches
+                .extend(names.watches.unite(file.watches, "watch", findings));
         }
         merged
     }
@@ -118,7 +124,13 @@ impl Merged {
                 reader.environment(&variables, name, env, findings);
             }
         }
-        let (targets, used) = reader.finish(findings);
+        let (targets, mut used) = reader.finish(findings);
+        let reader = WatchReader {
+            services: &services,
+            targets: &used.targets,
+            complete: self.complete,
+        };
+        let watches = reader.read(&self.watches, &mut used.services, findings);
         let every_use_is_known = self.complete && !findings.has_errors();
         if every_use_is_known {
             self.warn_of_unused(&used, findings);
@@ -143,6 +155,7 @@ impl Merged {
                 profiles: all(profiles)?,
                 targets: all(targets)?,
                 services: all(services)?,
+                watches: watches?,
             })
         };
         Understood {
@@ -195,7 +208,7 @@ impl Merged {
                     .help("name it in a target's `notify`, or remove it");
             }
         }
-        if self.targets.is_empty() {
+        if self.targets.is_empty() && self.watches.is_empty() {
             let at = Place {
                 line: 1,
                 ..Place::default()
@@ -233,6 +246,7 @@ struct Names {
     profiles: FirstPlaces,
     targets: FirstPlaces,
     services: FirstPlaces,
+    watches: FirstPlaces,
 }
 
 #[derive(Default)]

@@ -27,6 +27,7 @@ mod suggestion;
 mod target;
 mod text;
 mod valid;
+mod watch;
 mod written;
 mod yaml;
 

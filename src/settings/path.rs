@@ -193,7 +193,12 @@ pub fn absolute_path(
     Some(sound)
 }
 
-fn sound_path(at: Place, path: &str, noun: &str, findings: &mut Findings) -> Option<TargetPath> {
+pub fn sound_path(
+    at: Place,
+    path: &str,
+    noun: &str,
+    findings: &mut Findings,
+) -> Option<TargetPath> {
     let (message, help) = if !path.starts_with('/') {
         let message = format!("the path of {noun} begins with `/`, `{path}` does not");
         (message, "write the absolute path".to_owned())

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::install::{Metadata, Placement, WentBack};
 use crate::ledger::{Change, Installed, Refusal, ServiceRecord, Version};
+use crate::protocol::Digest;
 use crate::protocol::Identity;
 use crate::service::{Running, Verdict};
-use crate::settings::{ServiceName, TargetPath};
+use crate::settings::{ServiceName, TargetPath, WatchName};
 
 use super::planning::{Pins, TurnedDown};
 use super::{Deferral, Drift, FileChange, Order, Plan, Scope};
@@ -19,6 +20,8 @@ pub enum Event {
     Wake(Scope),
     /// An operator's order, under the asker's number.
     Order(u64, Order),
+    /// What files that are not ours look like; `None`: they could not be looked at.
+    Watched(BTreeMap<WatchName, Option<Digest>>),
     /// Time has passed.
     Tick,
     /// No new work from now on; what has not reached the commit is given up.
@@ -180,6 +183,11 @@ pub enum Outcome {
     BackFailed {
         reason: String,
         retry_in: Duration,
+    },
+    /// Files that are not ours have changed: these services are told.
+    WatchChanged {
+        watch: WatchName,
+        services: BTreeSet<ServiceName>,
     },
     Service {
         service: ServiceName,

@@ -176,7 +176,8 @@ impl Machine {
             }
         };
         let depends = self.component.dependencies(service);
-        depends.iter().cloned().filter_map(pair).collect()
+        let pairs = depends.iter().cloned().filter_map(pair);
+        pairs.chain(self.settle_watches(service)).collect()
     }
 
     pub(super) fn closed(

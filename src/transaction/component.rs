@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::ledger::{Direction, Intent, State};
 use crate::protocol::{Digest, Identity};
-use crate::settings::{Profile, ProfileName, Service, ServiceName, Settings, Target, TargetPath};
+use crate::settings::{
+    Profile, ProfileName, Service, ServiceName, Settings, Target, TargetPath, Watch, WatchName,
+};
 
 /// What belongs together, because transactions that share a target or a service must not run at once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +15,7 @@ pub struct Component {
     pub profiles: BTreeMap<ProfileName, (Arc<Profile>, Identity)>,
     pub targets: BTreeMap<TargetPath, Arc<Target>>,
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    pub watches: BTreeMap<WatchName, Arc<Watch>>,
     /// Intents that an earlier run left open and that touch this component.
     pub intents: BTreeSet<u64>,
     reverse: Reverse,
@@ -32,6 +35,7 @@ enum Node {
     Profile(Identity),
     Target(TargetPath),
     Service(ServiceName),
+    Watch(WatchName),
     Intent(u64),
 }
 
@@ -64,6 +68,12 @@ impl Component {
         }
         for service in settings.services.keys() {
             forest.add(Node::Service(service.clone()));
+        }
+        for (name, watch) in &settings.watches {
+            let node = Node::Watch(name.clone());
+            for service in &watch.notify {
+                forest.tie(&node, &Node::Service(service.clone()));
+            }
         }
         for (id, intent) in intents {
             let node = Node::Intent(*id);
@@ -102,6 +112,12 @@ impl Component {
             if let Some(root) = forest.find(&Node::Service(name.clone())) {
                 let component = components.entry(root).or_default();
                 component.services.insert(name.clone(), Arc::clone(service));
+            }
+        }
+        for (name, watch) in &settings.watches {
+            if let Some(root) = forest.find(&Node::Watch(name.clone())) {
+                let component = components.entry(root).or_default();
+                component.watches.insert(name.clone(), Arc::clone(watch));
             }
         }
         for id in intents.keys() {
@@ -155,11 +171,12 @@ impl Component {
         }
     }
 
-    /// It works on the same profiles, targets and services, as they are declared. Intents come and go as it works.
+    /// It works on the same profiles, targets, services and watches, as they are declared. Intents come and go as it works.
     pub fn is_same_work(&self, other: &Component) -> bool {
         self.profiles == other.profiles
             && self.targets == other.targets
             && self.services == other.services
+            && self.watches == other.watches
     }
 
     pub fn identity(&self, profile: &ProfileName) -> Option<&Identity> {
@@ -218,6 +235,14 @@ impl Component {
         self.reverse.depended.get(service).unwrap_or(&NONE)
     }
 
+    /// The services that are told when what is watched changes.
+    pub fn told_by(&self, watch: &WatchName) -> &[ServiceName] {
+        let watch = self.watches.get(watch);
+        watch
+            .map(|watch| watch.notify.as_slice())
+            .unwrap_or_default()
+    }
+
     /// The digest of these services' definitions: a quarantine holds for these and no others.
     pub fn definition(&self, services: &BTreeSet<ServiceName>) -> Digest {
         let defined: Vec<&Service> = services
@@ -254,6 +279,7 @@ impl Component {
             refusals: part(&all.refusals, &profiles),
             installed: part(&all.installed, &targets),
             acknowledged: part(&all.acknowledged, &services),
+            watched: part(&all.watched, &services),
             services: part(&all.services, &services),
             notified: part(&all.notified, &services),
             waits: part(&all.waits, &services),

@@ -127,6 +127,7 @@ impl Machine {
                 target: path.clone(),
                 digest: None,
             }));
+            changes.extend(self.greet_watches(name));
             if self.state.retries.contains_key(name) {
                 changes.push(Change::Retried {
                     service: name.clone(),

@@ -24,6 +24,7 @@ use super::pace::Deferred;
 use super::pauses::{Pausing, Rest};
 use super::phase::{Draft, Later, Phase};
 use super::planning::TurnedDown;
+use super::watching::Sightings;
 use super::{Component, Scope};
 
 /// One queue's machine. See the module's text.
@@ -48,6 +49,7 @@ pub struct Machine {
     pub(super) urgent: BTreeSet<Identity>,
     /// Of this event's draw, for pauses.
     pub(super) jitter: f64,
+    pub(super) sightings: Sightings,
     /// The ledger or a task failed.
     pub(super) rest: Option<Rest>,
     pub(super) recover: VecDeque<u64>,
@@ -98,6 +100,7 @@ impl Machine {
             deferred: Deferred::default(),
             urgent: BTreeSet::new(),
             jitter: 0.0,
+            sightings: Sightings::default(),
             rest: None,
             counted: BTreeSet::new(),
             stopping: false,
@@ -138,7 +141,9 @@ impl Machine {
         self.urgent.extend(identities.iter().cloned());
         let targets = self.component.fed_by(identities);
         self.barred.retain(|path, _| !targets.contains(path));
-        let services = self.component.dependents(&targets);
+        let mut services = self.component.dependents(&targets);
+        let watches = self.component.watches.values();
+        services.extend(watches.flat_map(|watch| watch.notify.iter().cloned()));
         self.services.retain(|name, _| !services.contains(name));
         self.dirty.add(Scope::Some {
             profiles: identities.clone(),
@@ -155,6 +160,7 @@ impl Machine {
                 self.next(now)
             }
             Event::Order(id, order) => self.order(id, order, now),
+            Event::Watched(sightings) => self.watched(sightings, now),
             Event::Tick => self.tick(now),
             Event::Stop => {
                 self.stopping = true;
@@ -205,6 +211,11 @@ impl Machine {
         if let Some(actions) = self.end_holds(now) {
             return actions;
         }
+        // Before a plan: its transaction may tell the same services.
+        let actions = self.take_sightings();
+        if !actions.is_empty() {
+            return actions;
+        }
         let due: BTreeSet<TargetPath> = self
             .barred
             .iter()
@@ -225,7 +236,7 @@ impl Machine {
         if let Some(actions) = self.greet() {
             return actions;
         }
-        let actions = match self.let_go(now) {
+        let actions = match self.let_go() {
             actions if actions.is_empty() => self.tell_pending(now),
             actions => actions,
         };

@@ -30,6 +30,7 @@ mod stopping;
 mod telling;
 mod variables;
 mod view;
+mod watching;
 
 #[cfg(test)]
 mod tests;

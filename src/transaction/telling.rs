@@ -29,24 +29,24 @@ pub struct Telling {
     changes: Vec<Change>,
 }
 
+impl Telling {
+    /// Nobody is asked, this is recorded.
+    pub(super) fn of_nobody(changes: Vec<Change>) -> Telling {
+        Telling {
+            step: Step::Probe,
+            services: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+            standing: Vec::new(),
+            about: About::default(),
+            changes,
+        }
+    }
+}
+
 impl Machine {
     /// The services that do not know of what is installed.
     pub fn pending(&self) -> BTreeSet<ServiceName> {
-        let pending = |name: &&ServiceName| {
-            let rows = self.state.acknowledged.get(*name);
-            let depends = self.component.dependencies(name).iter();
-            let mut depends = depends.filter(|path| self.concerns(name, path));
-            depends.any(|path| {
-                let installed = self.state.installed.get(path);
-                let installed = installed.map(|row| heard(row, name));
-                match rows.and_then(|rows| rows.get(path)) {
-                    // A file that has gone again is news as well, until it has been told.
-                    Some(None) => true,
-                    Some(told @ Some(_)) => installed.is_some() && installed != *told,
-                    None => installed.is_some(),
-                }
-            })
-        };
+        let pending = |name: &&ServiceName| self.is_behind(name) || self.is_behind_watches(name);
         self.component
             .services
             .keys()
@@ -55,30 +55,56 @@ impl Machine {
             .collect()
     }
 
+    /// It does not know of what is installed.
+    pub(super) fn is_behind(&self, name: &ServiceName) -> bool {
+        let rows = self.state.acknowledged.get(name);
+        let depends = self.component.dependencies(name).iter();
+        let mut depends = depends.filter(|path| self.concerns(name, path));
+        depends.any(|path| {
+            let installed = self.state.installed.get(path);
+            let installed = installed.map(|row| heard(row, name));
+            match rows.and_then(|rows| rows.get(path)) {
+                // A file that has gone again is news as well, until it has been told.
+                Some(None) => true,
+                Some(told @ Some(_)) => installed.is_some() && installed != *told,
+                None => installed.is_some(),
+            }
+        })
+    }
+
     pub(super) fn tell_pending(&mut self, now: Now) -> Vec<Action> {
         let pending = self.pending();
         self.services.retain(|name, _| pending.contains(name));
         self.resume_pauses(&pending, now);
+        self.wait_for_pace(&pending, now);
         let due = |name: &ServiceName| {
             let pausing = self.services.get(name);
             pausing.is_none_or(|pausing| pausing.due.is_some_and(|due| due <= now.steady))
         };
+        let turn = |name: &ServiceName| self.may_tell_of_watches(name, now);
+        let due = |name: &ServiceName| due(name) && turn(name);
         let services: BTreeSet<ServiceName> = pending.into_iter().filter(due).collect();
         if services.is_empty() {
             return Vec::new();
         }
         let touches = |intent: &&Intent| {
             intent.direction == Direction::Standing
-                && intent.services.keys().any(|name| services.contains(name))
+                && intent
+                    .services
+                    .keys()
+                    .any(|name| services.contains(name) && self.is_behind(name))
         };
         let intents = self.state.intents.values();
         let mut standing: Vec<Intent> = intents.filter(touches).cloned().collect();
         // The newest first: what it goes back to is what the one before it made.
         standing.sort_by_key(|intent| std::cmp::Reverse(intent.opened_at));
-        let about = standing
+        let mut about = standing
             .first()
             .map(|intent| self.about(intent))
             .unwrap_or_else(|| self.about_installed(&services, now));
+        if let Some(seen) = self.seen_at(&services) {
+            about.since = about.since.max(seen);
+        }
         let telling = Telling {
             step: Step::Check,
             services: services.clone(),
@@ -96,9 +122,12 @@ impl Machine {
     }
 
     /// Closes the transactions that stand for nobody any more: their services know, keep the files, or have left the settings.
-    pub(super) fn let_go(&mut self, now: Now) -> Vec<Action> {
+    pub(super) fn let_go(&mut self) -> Vec<Action> {
         let pending = self.pending();
-        let waits = |name: &ServiceName| pending.contains(name) && !self.keeps(name);
+        let waits = |name: &ServiceName| {
+            let ours = self.component.services.contains_key(name);
+            ours && self.is_behind(name) && !self.keeps(name)
+        };
         let closed: Vec<Intent> = self
             .state
             .intents
@@ -120,14 +149,15 @@ impl Machine {
         if changes.is_empty() {
             return Vec::new();
         }
-        self.phase = Phase::Telling(Telling {
-            step: Step::Probe,
-            services: BTreeSet::new(),
-            verdicts: BTreeMap::new(),
+        self.commit_of_telling(Telling {
             standing: closed,
-            about: self.about_installed(&BTreeSet::new(), now),
-            changes: changes.clone(),
-        });
+            ..Telling::of_nobody(changes)
+        })
+    }
+
+    pub(super) fn commit_of_telling(&mut self, telling: Telling) -> Vec<Action> {
+        let changes = telling.changes.clone();
+        self.phase = Phase::Telling(telling);
         vec![Action::Commit(changes)]
     }
 
@@ -191,7 +221,9 @@ impl Machine {
 
     fn tell_end(&mut self, mut telling: Telling, now: Now) -> Vec<Action> {
         let rejected = telling.standing.iter().find_map(|intent| {
-            let names = intent.services.keys().filter(|name| !self.keeps(name));
+            // A no about watched files alone turns nothing back.
+            let names = intent.services.keys();
+            let names = names.filter(|name| !self.keeps(name) && self.is_behind(name));
             let mut verdicts = names.filter_map(|name| Some((name, telling.verdicts.get(name)?)));
             let (name, (_, verdict)) =
                 verdicts.find(|(_, (_, verdict))| matches!(verdict, Verdict::Rejected(_)))?;

@@ -82,7 +82,7 @@ impl Machine {
                     let services = self.services.values().filter_map(|pausing| pausing.due);
                     let paced = self.deferred.due();
                     let times = barred.chain(services).chain(self.expiries.dues());
-                    times.chain(paced).min()
+                    times.chain(paced).chain(self.watches_due()).min()
                 }
             },
             _ => None,

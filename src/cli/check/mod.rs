@@ -82,5 +82,10 @@ fn inventory(settings: &Settings) -> String {
     let profiles = count(settings.profiles.len(), "profile");
     let targets = count(settings.targets.len(), "target");
     let services = count(settings.services.len(), "service");
-    format!("{profiles}, {targets}, {services}")
+    let inventory = format!("{profiles}, {targets}, {services}");
+    match settings.watches.len() {
+        0 => inventory,
+        1 => format!("{inventory}, 1 watch"),
+        watches => format!("{inventory}, {watches} watches"),
+    }
 }

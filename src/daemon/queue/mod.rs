@@ -7,6 +7,7 @@ mod drifting;
 mod orders;
 mod polling;
 mod waiting;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use waiting::Waiter;
 use super::drift::DriftWatch;
 use super::report;
 use super::view::QueueView;
+use super::watches::Sightings;
 
 /// A step that outlived its queue has this long to come to its end.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -55,6 +57,8 @@ pub enum Message {
         until: Duration,
         reply: oneshot::Sender<Option<Obeyed>>,
     },
+    /// What files that are not ours look like.
+    Watched(Sightings),
     /// No new transaction; the queue ends when the running one has ended.
     Stop,
     /// The queue ends at once, and leaves the running transaction to recovery. Answered when that is recorded.
@@ -81,9 +85,10 @@ pub struct Shared {
 /// not leave targets and services alone until somebody restarts the process.
 pub fn start(machine: Machine, hands: Hands, shared: Shared) -> QueueHandle {
     let (messages, inbox) = mpsc::unbounded_channel();
+    let weak = messages.downgrade();
     QueueHandle {
         messages,
-        task: tokio::spawn(keep(machine, hands, shared, inbox)),
+        task: tokio::spawn(keep(machine, hands, shared, weak, inbox)),
     }
 }
 
@@ -91,11 +96,14 @@ async fn keep(
     mut machine: Machine,
     mut hands: Hands,
     shared: Shared,
+    messages: mpsc::WeakUnboundedSender<Message>,
     inbox: mpsc::UnboundedReceiver<Message>,
 ) {
     // Who holds the inbox reads it; a task that dies lets go of it.
     let inbox = Arc::new(Mutex::new(inbox));
     loop {
+        // Ends with the queue; the next one has to be told anew.
+        let _watching = watching::start(&hands, &messages);
         let queue = Queue::new(machine, hands.clone(), shared.clone());
         let running = tokio::spawn(Box::pin(queue.run(Arc::clone(&inbox).lock_owned().await)));
         let error = match running.await {
@@ -155,7 +163,8 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(machine: Machine, hands: Hands, shared: Shared) -> Queue {
+    fn new(mut machine: Machine, hands: Hands, shared: Shared) -> Queue {
+        machine.keep_pace(hands.pacing.clone());
         let mut slots: BTreeMap<Identity, Slot> = BTreeMap::new();
         let component = Arc::clone(machine.component());
         for (name, (profile, identity)) in &component.profiles {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::protocol::Identity;
 use crate::source::FaultKind;
+use crate::transaction::Event;
 
 use super::super::view::{ProfileLive, QueueView};
 use super::{Message, Queue, Slot};
@@ -76,6 +77,10 @@ impl Queue {
                 until,
                 reply,
             } => self.take_order(order, until, reply),
+            Message::Watched(sightings) => {
+                let actions = self.on(Event::Watched(sightings));
+                self.act(actions);
+            }
             Message::Stop => self.stop(),
             Message::Leave(reply) => self.left = Some(reply),
         }
@@ -91,6 +96,7 @@ impl Queue {
             && self.gathered.is_nothing()
             && self.polling
             && self.machine.is_idle()
+            && self.machine.has_looked()
             && (self.machine.files_stand() || self.machine.trouble().is_some());
         self.settle_orders(quiet, now);
         let mut waiting = Vec::new();

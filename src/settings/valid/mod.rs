@@ -4,6 +4,7 @@ mod child;
 mod conditions;
 mod pace;
 mod service;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use child::*;
 pub use conditions::*;
 pub use pace::*;
 pub use service::*;
+pub use watch::*;
 
 /// What one settings file and its drop-ins say. Maps are in byte order of their keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,7 @@ pub struct Settings {
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
     pub targets: BTreeMap<TargetPath, Arc<Target>>,
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    pub watches: BTreeMap<WatchName, Arc<Watch>>,
 }
 
 /// Where configurations come from.
@@ -98,6 +101,8 @@ macro_rules! name {
         }
     };
 }
+use name;
+
 name!(ProfileName);
 name!(ServiceName);
 name!(TargetPath);

@@ -6,6 +6,7 @@ mod http;
 mod conditions;
 mod pace;
 mod service;
+mod watch;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use conditions::{WhenChanged, Which};
 pub use http::{Headers, HttpCall};
 pub use pace::Window;
 pub use service::{Probe, Reload, Service, Signalled};
+pub use watch::Watch;
 
 written!(
     /// A whole file, main or drop-in.
@@ -34,6 +36,7 @@ written!(
     profiles: Entries<Profile>,
     targets: Entries<Target>,
     services: Entries<Service>,
+    watches: Entries<Watch>,
 });
 
 written!(Aws, "`aws`" {
