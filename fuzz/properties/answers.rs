@@ -174,6 +174,7 @@ fn settings() -> Settings {
         profiles: BTreeMap::new(),
         targets: BTreeMap::new(),
         services: BTreeMap::new(),
+        watches: BTreeMap::new(),
     }
 }
 

@@ -62,6 +62,7 @@ fn settings(directory: &Path, profiles: Vec<Profile>, targets: Vec<Target>) -> S
             .map(|one| (one.path.clone(), Arc::new(one)))
             .collect(),
         services: BTreeMap::new(),
+        watches: Default::default(),
     }
 }
 

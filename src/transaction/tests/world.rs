@@ -203,6 +203,7 @@ impl World {
                 .into_iter()
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
+            watches: Default::default(),
             targets: targets
                 .into_iter()
                 .map(|one| (one.path.clone(), Arc::new(one)))
