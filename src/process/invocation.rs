@@ -19,8 +19,8 @@ pub struct Invocation {
     pub unit: Option<String>,
 }
 
-/// A umask is a process's own only once it is another one: a shell sets it and becomes the program.
-const UMASK: &str = "exec \"$0\" \"$@\"";
+/// A shell that becomes the program.
+const START: &str = "exec \"$0\" \"$@\"";
 const SHELL: &str = "/bin/sh";
 const SYSTEMD_RUN: &str = "systemd-run";
 
@@ -44,13 +44,17 @@ impl Invocation {
             invocation.leave_sandbox(surroundings, account.as_ref(), limit)?;
             return Ok(invocation);
         }
+        let umask = options.umask.map(|umask| format!("umask {umask:04o} && "));
+        if account.is_some() || umask.is_some() {
+            // Also without `umask`: setpriv keeps its capabilities until it runs something else, and would start what the user may
+            // not.
+            let line = format!("{}{START}", umask.unwrap_or_default());
+            let shell = [SHELL.to_owned(), "-c".to_owned(), line];
+            let work = "`user`, `group` or `umask` is set";
+            invocation.put_before(shell.into(), surroundings, work)?;
+        }
         if let Some(account) = &account {
             invocation.put_before(account.words(), surroundings, "`user` and `group` are set")?;
-        }
-        if let Some(umask) = options.umask {
-            let line = format!("umask {umask:04o} && {UMASK}");
-            let shell = [SHELL.to_owned(), "-c".to_owned(), line];
-            invocation.put_before(shell.into(), surroundings, "`umask` is set")?;
         }
         Ok(invocation)
     }
