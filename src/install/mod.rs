@@ -21,6 +21,7 @@ mod site;
 mod staging;
 mod sweep;
 mod tree;
+mod untouched;
 mod walk;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use attributes::Attributes;
 pub use error::{InstallError, Kind, NotSwapped};
 pub use site::{Site, TargetKind};
 pub use tree::Tree;
+pub use untouched::Untouched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -25,6 +25,7 @@ mod plan;
 mod planning;
 mod recovery;
 mod retries;
+mod staged;
 mod task;
 mod stopping;
 mod telling;

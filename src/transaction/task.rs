@@ -228,37 +228,12 @@ impl Hands {
                 sleep(PAUSES.growing_pause(failures, fastrand::f64())).await;
                 let installer = installer.clone();
                 let tidied = spawn_blocking(move || installer.tidy());
-                if tidied.await.unwrap_or(true) {
+                // Who broke off has not said that nothing is left.
+                if tidied.await.unwrap_or(false) {
                     return;
                 }
             }
         });
-    }
-
-    async fn check_staged(self, staged: Vec<(TargetPath, String)>) -> Event {
-        let mut verdicts = BTreeMap::new();
-        for (path, name) in staged {
-            let Some(target) = self.component.targets.get(&path) else {
-                continue;
-            };
-            let Some(command) = &target.validate_command else {
-                continue;
-            };
-            let file = self.installer.staged_path(&path, &name);
-            let limits = target
-                .notify
-                .iter()
-                .filter_map(|name| self.component.services.get(name));
-            let limit = limits.map(|service| service.timeout).max();
-            let limit = limit.unwrap_or(crate::settings::DEFAULT_TIMEOUT);
-            // A link that is followed may lead elsewhere by now: nobody has judged the file then.
-            let verdict = match std::fs::symlink_metadata(&file) {
-                Ok(_) => self.services.check_staged(command, &file, limit).await,
-                Err(error) => Verdict::Undecided(format!("its staged file is gone: {error}")),
-            };
-            verdicts.insert(path, verdict);
-        }
-        Event::StagedChecked(verdicts)
     }
 
     async fn baseline(self, names: BTreeSet<ServiceName>) -> Event {
