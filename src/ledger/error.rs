@@ -38,7 +38,7 @@ pub enum LedgerError {
     },
     /// What a write has left behind is unknown; the next request opens the file anew.
     #[error(
-        "cannot {step} in the ledger `{path}`: its disk or file system fails, or is read-only: mend it"
+        "cannot {step} in the ledger `{path}`: its disk or file system fails, or is read-only, or a limit of file sizes (`LimitFSIZE=`) is reached: mend it"
     )]
     Disk {
         step: &'static str,
@@ -246,7 +246,7 @@ mod tests {
         );
         assert_eq!(
             said(rusqlite::ffi::SQLITE_IOERR_WRITE, "disk I/O error"),
-            "cannot commit in the ledger `/l`: its disk or file system fails, or is read-only: mend it: \
+            "cannot commit in the ledger `/l`: its disk or file system fails, or is read-only, or a limit of file sizes (`LimitFSIZE=`) is reached: mend it: \
              disk I/O error (SQLite's code 778)"
         );
     }

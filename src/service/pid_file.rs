@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::Running;
 use super::clocks::Clocks;
-use super::running_process::RunningProcess;
+use super::running_process::{HIDDEN, RunningProcess};
 use super::whose::{self, Other};
 use crate::process::Pidfd;
 use crate::settings::Whose;
@@ -101,10 +101,7 @@ impl PidFile {
         let process = match RunningProcess::read(pid) {
             Some(process) => process,
             None if RunningProcess::is_hidden(pid) => {
-                return Err(self.refused(format!(
-                    "process {pid} runs, but /proc does not show it; mount /proc, or let this user see others' \
-                     processes (`hidepid=`, `ProtectProc=`)"
-                )));
+                return Err(self.refused(format!("process {pid} runs, but {HIDDEN}")));
             }
             None => return Err(dead()),
         };

@@ -25,6 +25,9 @@ pub struct RunningProcess {
     blocked: u64,
 }
 
+/// What to do about a process that runs and is not seen.
+pub const HIDDEN: &str = "/proc does not show it; mount /proc, or let this user see others' processes (`hidepid=`, `ProtectProc=`)";
+
 /// What a signal would do to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {

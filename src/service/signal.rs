@@ -11,7 +11,7 @@ use tracing::debug;
 use super::Verdict;
 use super::clocks::Clocks;
 use super::pid_file::PidFile;
-use super::running_process::{Effect, RunningProcess};
+use super::running_process::{Effect, HIDDEN, RunningProcess};
 use super::unit::Unit;
 use super::whose::{self, NotFound, Other};
 use crate::child::{Child, State};
@@ -202,7 +202,13 @@ async fn main_process(
             "cannot open process {pid} of unit `{name}`: {error}"
         )),
     })?;
-    let process = RunningProcess::read(pid).ok_or_else(gone)?;
+    let process =
+        RunningProcess::read(pid).ok_or_else(|| match RunningProcess::is_hidden(pid) {
+            true => Verdict::Undecided(format!(
+                "cannot see main process {pid} of unit `{name}`: {HIDDEN}"
+            )),
+            false => gone(),
+        })?;
     // Asked again with the descriptor in hand: the number cannot have changed hands in between.
     if unit.running_state().await?.main_pid != pid {
         return Err(gone());
