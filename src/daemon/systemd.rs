@@ -94,7 +94,7 @@ impl Systemd {
         }
     }
 
-    /// Now or later.
+    /// Now or later. In order as far as one caller goes: the supervisor's loop is the only one.
     fn insist(&self, states: &[NotifyState<'_>]) {
         if let Some(manager) = &self.manager {
             let message = message(states);

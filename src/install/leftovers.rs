@@ -4,7 +4,6 @@
 //! found by the sweep at the next start.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::directory::Directory;
@@ -13,12 +12,15 @@ use super::site::Spot;
 use super::{Installer, Placement, sweep};
 use crate::settings::TargetPath;
 
-/// Shared by all clones of an installer.
+/// Shared by all clones of an installer. What is left and whether somebody sees to it change together.
 #[derive(Debug, Default)]
-pub(super) struct Leftovers {
-    list: Mutex<Vec<Leftover>>,
+pub(super) struct Leftovers(Mutex<Left>);
+
+#[derive(Debug, Default)]
+struct Left {
+    list: Vec<Leftover>,
     /// Somebody tries again and again.
-    is_tidied: AtomicBool,
+    is_tidied: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -29,8 +31,8 @@ enum Leftover {
 }
 
 impl Leftovers {
-    fn list(&self) -> MutexGuard<'_, Vec<Leftover>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,37 +55,36 @@ impl Installer {
             !are_gone(self.root(), one.lies(), &names)
         });
         let left = left.map(Leftover::Placement);
-        self.leftovers.list().extend(left);
+        self.leftovers.left().list.extend(left);
     }
 
     /// After a failure to stage under this name.
     pub(super) fn remember_staged(&self, lies: &TargetPath, staged: &str) {
         if !are_gone(self.root(), lies, &[Some(staged)]) {
             let left = Leftover::Staged(lies.clone(), staged.to_owned());
-            self.leftovers.list().push(left);
+            self.leftovers.left().list.push(left);
         }
     }
 
     /// Whether something is left, and nobody else has been told so: who hears `true` calls [`Installer::tidy`] until that says
     /// that nothing is.
     pub fn is_to_be_tidied(&self) -> bool {
-        !self.leftovers.list().is_empty() && !self.leftovers.is_tidied.swap(true, Ordering::AcqRel)
+        let mut left = self.leftovers.left();
+        !left.list.is_empty() && !std::mem::replace(&mut left.is_tidied, true)
     }
 
     /// Tries once more to remove what is left; whether nothing is.
     pub fn tidy(&self) -> bool {
-        let left = std::mem::take(&mut *self.leftovers.list());
-        for one in left {
+        let list = std::mem::take(&mut self.leftovers.left().list);
+        for one in list {
             match one {
                 Leftover::Staged(lies, staged) => self.discard(&lies, &staged),
                 Leftover::Placement(placement) => self.release(&[placement]),
             }
         }
-        let list = self.leftovers.list();
-        if list.is_empty() {
-            self.leftovers.is_tidied.store(false, Ordering::Release);
-        }
-        list.is_empty()
+        let mut left = self.leftovers.left();
+        left.is_tidied = !left.list.is_empty();
+        !left.is_tidied
     }
 }
 

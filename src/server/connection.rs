@@ -19,7 +19,8 @@ const ENDING: u8 = 1;
 /// Nothing is read or written any more.
 const CUT: u8 = 2;
 
-/// A handler's grip on the connection that its request came on.
+/// A handler's grip on the connection that its request came on. The state only ever moves from whole towards cut, whoever
+/// moves it: so a load and a store after it lose nothing.
 #[derive(Clone, Debug)]
 pub struct Grip(Arc<AtomicU8>);
 
