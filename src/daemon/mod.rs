@@ -299,6 +299,8 @@ impl Daemon {
 
     /// No new transaction; the running ones are finished, or left to recovery after `stop_timeout`.
     pub async fn stop(mut self) {
+        // A thousand polls that wait for their turn are not waited for.
+        self.permits.close();
         let queues = std::mem::take(&mut self.queues);
         let handles = queues.iter().map(|queue| queue.handle.messages.clone());
         let handles: Vec<_> = handles.collect();

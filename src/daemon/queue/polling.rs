@@ -77,8 +77,16 @@ impl Queue {
         let polling = Box::pin(async move {
             let mut polled = None;
             if changes.is_empty() {
-                // A closed semaphore cannot be: nobody closes it.
-                let _permit = permits.acquire().await.ok();
+                let Ok(_permit) = permits.acquire().await else {
+                    // The daemon ends: what has not begun does not begin.
+                    return Answer {
+                        identity,
+                        poller,
+                        polled: Some(Polled::TooEarly),
+                        changes,
+                        saved: Ok(()),
+                    };
+                };
                 let answer = poller.poll().await;
                 changes = changes_of(&identity, &answer, &poller, &state, clock.now().wall);
                 polled = Some(answer);
