@@ -74,7 +74,7 @@ mod tests {
         });
         tokio::select! {
             biased;
-            _ = endless => unreachable!("it never ends"),
+            _ = endless => panic!("it never ends"),
             () = tokio::task::yield_now() => {}
         }
         assert!(dropped.await.is_err());
