@@ -32,6 +32,7 @@ impl Clocked {
             return None;
         }
         world.write("set-by", "0");
+        world.write("slept-for", "0");
         world.deploy("shop/prod/limits.txt", "one");
         let server = Server::start(&world);
         let lines = format!(
@@ -45,15 +46,25 @@ impl Clocked {
 
     /// Sets the clock; it is another one at once.
     fn set(&self, by: i64) {
-        self.world.write("new", &by.to_string());
-        fs::rename(self.world.path("new"), self.world.path("set-by")).unwrap();
+        self.put("set-by", by);
+    }
+
+    /// The machine has been asleep: timers have not counted that.
+    fn sleep(&self, seconds: i64) {
+        self.put("slept-for", seconds);
+    }
+
+    fn put(&self, file: &str, seconds: i64) {
+        self.world.write("new", &seconds.to_string());
+        fs::rename(self.world.path("new"), self.world.path(file)).unwrap();
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
         command
             .env("LD_PRELOAD", self.world.path("set.so"))
-            .env("CLOCK_SET_BY", self.world.path("set-by"));
+            .env("CLOCK_SET_BY", self.world.path("set-by"))
+            .env("CLOCK_SLEPT_FOR", self.world.path("slept-for"));
         command
     }
 
@@ -153,4 +164,87 @@ fn times_of_a_clock_that_went_wrong_keep_nobody_waiting_after_a_restart() {
     world.wait_for_status("/services/app/state", &json!("acknowledged"));
     assert_eq!(server.count(PROFILE, "early"), 0);
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Seconds since 1970, now.
+fn now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
+/// A board without a battery begins in 1970; 32 bits without a sign end in 2106.
+#[test]
+fn a_host_whose_clock_says_1970_or_2106_is_kept_right_and_so_it_is_when_that_is_mended() {
+    for (second, year) in [
+        (5, "1970"),
+        ((1 << 32) - 5, "2106"),
+        ((1 << 32) + DAY, "2106"),
+    ] {
+        let Some(clocked) = Clocked::new() else {
+            return skip("there is no C compiler");
+        };
+        let (world, server) = (&clocked.world, &clocked.server);
+        clocked.set(second - now());
+        let daemon = clocked.run();
+        world.wait_for_target(FILE, "one");
+        world.wait_for_status("/state", &json!("healthy"));
+        assert_eq!(clocked.year(), year);
+        world.deploy("shop/prod/limits.txt", "two");
+        world.wait_for_target(FILE, "two");
+        clocked.order(&["hold", "/etc/app/other.txt", "--for", "5s"]);
+        world.deploy("shop/prod/other.txt", "two");
+        // Over the end of the numbers, too, while it runs.
+        clocked.polls(8);
+        world.wait_for_target("/etc/app/other.txt", "two");
+        daemon.kill();
+        // What was recorded is believed by the next run, and by the one after the clock was mended.
+        for (by, version) in [(second - now(), "three"), (0, "four")] {
+            clocked.set(by);
+            world.deploy("shop/prod/limits.txt", version);
+            let daemon = clocked.run();
+            world.wait_for_target(FILE, version);
+            world.wait_for_status("/state", &json!("healthy"));
+            let history = world.output(&["history"]);
+            assert!(history.status.success(), "{history:?}");
+            daemon.kill();
+        }
+        assert_eq!(server.count(PROFILE, "early"), 0);
+    }
+}
+
+#[test]
+fn what_came_due_while_the_machine_slept_is_done_soon_after_it_woke() {
+    let Some(clocked) = Clocked::new() else {
+        return skip("there is no C compiler");
+    };
+    let (world, server) = (&clocked.world, &clocked.server);
+    let text = world.read("appconfigd.yaml").unwrap();
+    world.write(
+        "appconfigd.yaml",
+        &text.replace("poll_interval: 1s", "poll_interval: 1h"),
+    );
+    let daemon = clocked.run();
+    world.wait_for_target(FILE, "one");
+    world.wait_for_status("/state", &json!("healthy"));
+    world.deploy("shop/prod/limits.txt", "two");
+    let calls = server.count(PROFILE, "get");
+    // The server has been there all the time.
+    server.advance(2 * 3600);
+    clocked.sleep(2 * 3600);
+    world.wait_for_target(FILE, "two");
+    assert_eq!(server.count(PROFILE, "get"), calls + 1);
+    assert_eq!(server.count(PROFILE, "start"), 1);
+    // Longer than a token is good for.
+    world.deploy("shop/prod/limits.txt", "three");
+    server.advance(48 * 3600);
+    clocked.sleep(50 * 3600);
+    world.wait_for_target(FILE, "three");
+    world.wait_for_status("/state", &json!("healthy"));
+    assert_eq!(server.count(PROFILE, "early"), 0);
+    assert_eq!(daemon.stop(), Some(0));
+    assert!(
+        world.log().contains("the machine has slept"),
+        "{}",
+        world.log()
+    );
 }

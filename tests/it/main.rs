@@ -30,6 +30,7 @@ mod exec;
 mod faults;
 mod fetch;
 mod fetch_from_serve;
+mod hostile;
 mod isolation;
 mod layers;
 mod mount;
