@@ -22,6 +22,13 @@ pub struct Arguments {}
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
         with_settings(globals, async |settings| {
+            if let Some((service, _)) = settings.child() {
+                let service = service.name.as_str();
+                tracing::warn!(
+                    service,
+                    "it is a child, and only `appconfigd exec` starts one"
+                );
+            }
             let reread = reread(globals.clone(), Ok);
             match keep(settings, globals, reread, None).await {
                 Ok(RunEnd::Stopped) => {

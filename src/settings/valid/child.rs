@@ -98,6 +98,8 @@ impl Settings {
             if child.command.is_none() {
                 return Err(NoChild::Command);
             }
+            // Who waits for the child does not wait longer for the rest.
+            self.stop_timeout = self.stop_timeout.min(child.kill_timeout);
         }
         let name = service.name.clone();
         self.services.insert(name, Arc::new(service));

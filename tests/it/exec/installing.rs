@@ -36,7 +36,9 @@ fn told_to_end_while_it_installs_it_starts_nothing_and_does_not_claim_success() 
     server.faults(json!([{"kind": "delay", "operation": "any", "delay_ms": 60_000}]));
     let exec = world.run_by(shell(&world, "echo started >>events"));
     wait_for_log(&world, "started");
+    let since = std::time::Instant::now();
     assert_eq!(exec.stop(), Some(128 + 15), "{}", world.log());
+    assert!(since.elapsed().as_secs() < 30, "the poll is not waited for");
     assert_eq!(events(&world), Vec::<String>::new());
 }
 

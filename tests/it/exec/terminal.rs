@@ -9,8 +9,15 @@ use crate::world::PROGRAM;
 
 /// `exec` of a shell line on a terminal of its own, whose keys are what is written to the standard input of this.
 fn on_terminal(world: &World, line: &str) -> Option<Child> {
+    under(world, line, "EXEC")
+}
+
+/// The same, where a shell on the terminal runs these words: `exec` stands for EXEC.
+fn under(world: &World, line: &str, words: &str) -> Option<Child> {
     world.write("line.sh", line);
     let exec = format!("{PROGRAM} exec --log-level debug -- sh line.sh 2>>run.log");
+    world.write("words.sh", &words.replace("EXEC", &exec));
+    let exec = "sh words.sh";
     let mut command = Command::new("script");
     command
         .args([
@@ -91,4 +98,20 @@ fn a_key_that_ends_the_child_ends_exec_whatever_its_rule() {
     pid_in(&world, "pid");
     press(&mut script, b"\x03");
     assert_eq!(wait(&mut script, &world), Some(128 + 2), "{}", world.log());
+}
+
+#[test]
+fn a_key_that_stops_the_child_stops_exec_and_both_go_on_in_the_foreground() {
+    let (world, _server) = world(PLAIN);
+    let line = "echo $$ >pid.new; mv pid.new pid; read line; echo \"got $line\" >>events; exit 5";
+    let words = "set -m\nEXEC\necho stopped >>events\nfg\nexit $?";
+    let Some(mut script) = under(&world, line, words) else {
+        return;
+    };
+    pid_in(&world, "pid");
+    press(&mut script, b"\x1a");
+    wait_for_events(&world, &["stopped"]);
+    press(&mut script, b"hello\n");
+    assert_eq!(wait(&mut script, &world), Some(5), "{}", world.log());
+    assert_eq!(events(&world), ["stopped", "got hello"]);
 }
