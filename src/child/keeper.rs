@@ -9,10 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::terminal::Terminal;
+use super::running::{Ending, Running, Then, kill_signal, rounded, tell, tell_to_end, with_cause};
+use super::terminal::{Terminal, next};
 use super::{Definition, Last, Seen, State, Told, environment};
 use crate::backoff::Backoff;
-use crate::process::{Program, Shown};
+use crate::process::Shown;
 use crate::settings::Restart;
 
 /// What the keeper is asked.
@@ -67,27 +68,6 @@ enum Phase {
     Resting(Instant),
     /// It ended on trial: until its files have gone back, or that time has come.
     Fallen(Instant),
-    Over,
-}
-
-struct Running {
-    program: Program,
-    since: Instant,
-    variables: Vec<(String, String)>,
-    /// How often its files had been replaced when it was started.
-    changes: u64,
-    /// It has been told to end.
-    ending: Option<Ending>,
-}
-
-struct Ending {
-    kill_at: Instant,
-    killed: bool,
-    then: Then,
-}
-
-enum Then {
-    Start(oneshot::Sender<Told>),
     Over,
 }
 
@@ -272,28 +252,18 @@ impl Keeper {
         self.number += 1;
         let changes = self.changes.load(Ordering::SeqCst);
         let command = &self.definition.command;
-        let since = Instant::now();
-        let read = environment::read(self.definition.environment.as_deref());
-        let started = read.and_then(|variables| {
-            let program = Program::start(command, &variables)?;
-            Ok((program, variables))
-        });
-        match started {
-            Ok((program, variables)) => {
+        match Running::start(&self.definition, changes) {
+            Ok(running) => {
                 if let Some(terminal) = &self.terminal {
-                    terminal.give(&program);
+                    terminal.give(&running.program);
                 }
-                tracing::info!(command = %Shown(command), pid = program.pid(), "child started");
-                self.phase = Phase::Running(Running {
-                    program,
-                    since,
-                    variables,
-                    changes,
-                    ending: None,
-                });
+                let pid = running.program.pid();
+                tracing::info!(command = %Shown(command), pid, "child started");
+                self.phase = Phase::Running(running);
             }
             Err(error) => {
-                tracing::error!(command = %Shown(command), reason = %with_cause(&error), "child not started");
+                let reason = with_cause(&error);
+                tracing::error!(command = %Shown(command), reason, "child not started");
                 self.fell(Last::from(&error), Duration::ZERO);
             }
         }
@@ -456,35 +426,6 @@ impl Keeper {
     }
 }
 
-fn kill_signal(definition: &Definition) -> Signal {
-    Signal::try_from(definition.rules.kill_signal.number).unwrap_or(Signal::SIGTERM)
-}
-
-fn tell_to_end(program: &Program, signal: Signal) {
-    tell(program, signal);
-    // One that is stopped hears nothing.
-    program.resume();
-}
-
-fn tell(program: &Program, signal: Signal) {
-    if let Err(error) = program.tell(signal) {
-        tracing::debug!(signal = signal.as_str(), reason = %error, "child not signalled");
-    }
-}
-
-/// Of an error of `process`: what was attempted, and what the system answered.
-fn with_cause(error: &std::io::Error) -> String {
-    let cause = error.get_ref().and_then(|attempt| attempt.source());
-    match cause {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
-fn rounded(time: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
-
 async fn ended(phase: &Phase) {
     match phase {
         Phase::Running(running) => running.program.ended().await,
@@ -497,15 +438,6 @@ async fn ended(phase: &Phase) {
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next(stops: &mut Option<tokio::signal::unix::Signal>) {
-    match stops {
-        Some(stops) => {
-            stops.recv().await;
-        }
         None => std::future::pending().await,
     }
 }

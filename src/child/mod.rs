@@ -4,6 +4,7 @@ mod environment;
 mod keeper;
 mod last;
 mod orphans;
+mod running;
 mod signals;
 mod terminal;
 

@@ -84,3 +84,13 @@ fn stopped_by_terminal(pid: i32) -> Option<Signal> {
     let mut terminal = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].into_iter();
     terminal.find(|signal| *signal as i32 == by)
 }
+
+/// The next time that a child may have been stopped.
+pub async fn next(stops: &mut Option<tokio::signal::unix::Signal>) {
+    match stops {
+        Some(stops) => {
+            stops.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
