@@ -1,0 +1,49 @@
+//! Writes what packages carry beside the program: manual pages, completions, the list of third-party licences. All of
+//! it from what the program and its documents say anyway. No part of the program.
+//!
+//! usage: cargo run --example documents -- DIRECTORY
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a tool of the build: it writes files and says so"
+)]
+
+mod licences;
+mod manual;
+mod roff;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap_complete::{Shell, generate_to};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        return Err("usage: documents DIRECTORY".into());
+    };
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| {
+        fs::read_to_string(repository.join(name)).map_err(|error| format!("{name}: {error}"))
+    };
+    fs::create_dir_all(&directory)?;
+    let write = |name: &str, text: &str| {
+        println!("{name}");
+        fs::write(directory.join(name), text)
+    };
+    write(
+        "appconfigd.8",
+        &manual::program(&read("docs/commands.md")?, &read("docs/architecture.md")?)?,
+    )?;
+    write(
+        "appconfigd.yaml.5",
+        &manual::settings(&read("docs/settings.md")?),
+    )?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut command = appconfigd::cli::command();
+        let made = generate_to(shell, &mut command, "appconfigd", &directory)?;
+        println!("{}", made.file_name().unwrap_or_default().display());
+    }
+    write("THIRD-PARTY-LICENCES", &licences::list(repository)?)?;
+    Ok(())
+}
