@@ -142,8 +142,7 @@ impl Machine {
         let targets = self.component.fed_by(identities);
         self.barred.retain(|path, _| !targets.contains(path));
         let mut services = self.component.dependents(&targets);
-        let watches = self.component.watches.values();
-        services.extend(watches.flat_map(|watch| watch.notify.iter().cloned()));
+        services.extend(self.hurry_watches());
         self.services.retain(|name, _| !services.contains(name));
         self.dirty.add(Scope::Some {
             profiles: identities.clone(),

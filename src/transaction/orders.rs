@@ -234,9 +234,10 @@ impl Machine {
             wanted.map(|(_, (_, identity))| identity.clone()).collect();
         self.retry(&identities);
         self.rest = None;
-        let dependents = self
+        let mut dependents = self
             .component
             .dependents(&self.component.fed_by(&identities));
+        dependents.extend(self.hurry_watches());
         let known = self
             .state
             .retries

@@ -84,6 +84,7 @@ impl Machine {
         let turn = |name: &ServiceName| self.may_tell_of_watches(name, now);
         let due = |name: &ServiceName| due(name) && turn(name);
         let services: BTreeSet<ServiceName> = pending.into_iter().filter(due).collect();
+        self.hurried();
         if services.is_empty() {
             return Vec::new();
         }

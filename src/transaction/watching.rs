@@ -28,6 +28,8 @@ pub(super) struct Sightings {
     news: BTreeMap<WatchName, Sighting>,
     looked: BTreeSet<WatchName>,
     pacing: Pacing,
+    /// An operator wants everybody told now.
+    urgent: bool,
     due: Option<Duration>,
 }
 
@@ -163,7 +165,8 @@ impl Machine {
         else {
             return now.wall;
         };
-        if service.pace.is_none() || self.state.retries.contains_key(name) {
+        let urgent = self.sightings.urgent || self.state.retries.contains_key(name);
+        if service.pace.is_none() || urgent {
             return now.wall;
         }
         let seen = self.unknown_to(name);
@@ -178,6 +181,20 @@ impl Machine {
             came: last,
         };
         turn.comes(host, now.wall).0
+    }
+
+    /// The services of all watches, which an operator wants told now, whatever the pace.
+    pub(super) fn hurry_watches(&mut self) -> BTreeSet<ServiceName> {
+        let watches = self.component.watches.values();
+        let services: BTreeSet<ServiceName> = watches
+            .flat_map(|watch| watch.notify.iter().cloned())
+            .collect();
+        self.sightings.urgent = !services.is_empty();
+        services
+    }
+
+    pub(super) fn hurried(&mut self) {
+        self.sightings.urgent = false;
     }
 
     /// The pace of services holds for what watches see, too.

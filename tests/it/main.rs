@@ -59,4 +59,5 @@ mod systemd;
 mod systemd_unit;
 mod targets;
 mod units;
+mod watches;
 mod world;

@@ -26,6 +26,7 @@ fn settings(source: SourceSettings) -> Settings {
         profiles: BTreeMap::new(),
         targets: BTreeMap::new(),
         services: BTreeMap::new(),
+        watches: BTreeMap::new(),
     }
 }
 

@@ -7,9 +7,10 @@
 mod reading;
 mod survey;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub struct Lookout {
     watcher: Option<Watcher>,
     changes: Option<Changes>,
     places: Places,
+    armed: Armed,
     ground: Arc<Ground>,
     slow: Duration,
 }
@@ -112,6 +114,7 @@ impl Lookout {
             watcher,
             changes,
             places: Places::new(),
+            armed: Armed::new(),
             ground: Arc::new(ground),
             slow: now + SLOW_LOOK,
             clock,
@@ -196,20 +199,20 @@ impl Lookout {
             .map(|watched| Arc::clone(&watched.watch))
             .collect();
         let ground = Arc::clone(&self.ground);
-        let before: BTreeSet<PathBuf> = self.places.keys().cloned().collect();
+        let armed = std::mem::take(&mut self.armed);
         let (watcher, clock) = (self.watcher.take(), self.clock.clone());
         let looked = spawn_blocking(move || {
-            let (watcher, places, surveys) = arm(watcher, &watches, &ground, before);
+            let (watcher, armed, places, surveys) = arm(watcher, &watches, &ground, armed);
             let wanted = due.into_iter().filter_map(|(watch, known)| {
                 let survey = surveys.get(&watch.name)?;
                 Some(Look::at(watch.name.clone(), survey, known, &clock))
             });
             let looks: Vec<Look> = wanted.collect();
-            (watcher, places, looks)
+            (watcher, armed, places, looks)
         });
         let looks = match looked.await {
-            Ok((watcher, places, looks)) => {
-                (self.watcher, self.places) = (watcher, places);
+            Ok((watcher, armed, places, looks)) => {
+                (self.watcher, self.armed, self.places) = (watcher, armed, places);
                 looks
             }
             Err(error) => {
@@ -271,6 +274,8 @@ impl Watched {
                 None
             }
         };
+        let differs = self.told != Some(seen);
+        tracing::debug!(watch, differs, "watched files looked at");
         // What cannot be looked at is told once, where nothing else has been told.
         if self.told == Some(seen) || (seen.is_none() && self.told.is_some()) {
             return None;
@@ -312,41 +317,55 @@ impl Look {
 
 type Surveys = BTreeMap<WatchName, Result<Survey, String>>;
 
+/// The directories that are watched, each with device and inode where it is there.
+type Armed = BTreeMap<PathBuf, Option<(u64, u64)>>;
+
 /// Looks where files lie and watches the directories for that. A directory that was not watched before is looked into
 /// once more: what happened in between is not known otherwise.
 fn arm(
     mut watcher: Option<Watcher>,
     watches: &[Arc<Watch>],
     ground: &Ground,
-    mut before: BTreeSet<PathBuf>,
-) -> (Option<Watcher>, Places, Surveys) {
-    for round in 1.. {
+    mut armed: Armed,
+) -> (Option<Watcher>, Armed, Places, Surveys) {
+    let mut round = 1;
+    loop {
         let mut places = Places::new();
         let surveyed = watches.iter().map(|watch| {
             let survey = survey::survey(ground, watch, &mut places);
             (watch.name.clone(), survey)
         });
         let surveys: Surveys = surveyed.collect();
-        let now: BTreeSet<PathBuf> = places.keys().cloned().collect();
-        let same = match &mut watcher {
-            Some(watcher) => {
-                for (directory, place) in &places {
-                    match place.is_whole() {
-                        true => watcher.watch(directory),
-                        false => watcher.watch_entries(directory, place.names.keys()),
-                    }
+        let mut same = true;
+        if let Some(watcher) = &mut watcher {
+            let now: Armed = places
+                .keys()
+                .map(|directory| (directory.clone(), inode(directory)))
+                .collect();
+            for (directory, before) in &armed {
+                // The kernel watches the one that has gone from there, with what lies above it.
+                let other = |now: &Option<(u64, u64)>| before.is_some() && now != before;
+                if now.get(directory).is_none_or(other) {
+                    watcher.unwatch(directory);
                 }
-                before
-                    .difference(&now)
-                    .for_each(|gone| watcher.unwatch(gone));
-                now.is_subset(&before)
             }
-            None => true,
-        };
-        if same || round == ROUNDS {
-            return (watcher, places, surveys);
+            for (directory, place) in &places {
+                match place.is_whole() {
+                    true => watcher.watch(directory),
+                    false => watcher.watch_entries(directory, place.names.keys()),
+                }
+            }
+            same = now == armed;
+            armed = now;
         }
-        before = now;
+        if same || round == ROUNDS {
+            return (watcher, armed, places, surveys);
+        }
+        round += 1;
     }
-    (watcher, Places::new(), Surveys::new())
+}
+
+fn inode(directory: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(directory).ok()?;
+    Some((found.dev(), found.ino()))
 }

@@ -115,7 +115,11 @@ fn content(
         *moving = true;
         return Ok(Content::Other);
     }
-    let digest = digest(&mut file).map_err(cannot)?;
+    let digest = match before.len() > LARGEST {
+        true => None,
+        // It may grow meanwhile.
+        false => digest(&mut file).map_err(cannot)?,
+    };
     let Some(digest) = digest else {
         let most = LARGEST / 1024 / 1024;
         return Err(format!(

@@ -1,7 +1,7 @@
 //! What lies where patterns point, and which directories must be watched to hear of a change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -142,9 +142,7 @@ impl Surveyor<'_> {
     fn named(&mut self, path: &str) -> Result<(), String> {
         let way = self.way(path);
         if let (Some(directory), Some(name)) = (way.end.parent(), way.end.file_name()) {
-            let (watch, name) = (self.watch.clone(), name.to_owned());
-            let place = self.place(directory);
-            place.names.entry(name).or_default().insert(watch);
+            self.hear_of(directory, name);
         }
         match kind_of(path, &way.end)? {
             Some(kind) if kind.is_dir() => self.matching(path, &NamePattern::any(), &[], 0),
@@ -182,11 +180,29 @@ impl Surveyor<'_> {
     fn way(&mut self, path: &str) -> Way {
         let way = walk(self.ground.root.as_deref(), path);
         for (directory, name) in &way.links {
-            let watch = self.watch.clone();
-            let place = self.place(directory);
-            place.names.entry(name.clone()).or_default().insert(watch);
+            self.hear_of(directory, name);
+        }
+        // A directory above that is another one brings no event of what lies in it.
+        let ground = self.ground.root.clone().unwrap_or_else(|| "/".into());
+        for directory in way.end.ancestors().skip(1) {
+            if directory == ground || !directory.starts_with(&ground) {
+                break;
+            }
+            if let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) {
+                self.hear_of(above, name);
+            }
         }
         way
+    }
+
+    fn hear_of(&mut self, directory: &Path, name: &OsStr) {
+        let watch = self.watch.clone();
+        let place = self.place(directory);
+        place
+            .names
+            .entry(name.to_owned())
+            .or_default()
+            .insert(watch);
     }
 
     fn place(&mut self, directory: &Path) -> &mut Place {
