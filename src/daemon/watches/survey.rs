@@ -127,6 +127,7 @@ impl Surveyor<'_> {
                 self.go(&path, rest, level)?;
             } else if kind.is_symlink() {
                 let way = self.way(&path);
+                self.hear_of_end(&way);
                 match kind_of(&path, &way.end)? {
                     Some(kind) if kind.is_dir() => {}
                     kind => self.add(path, &way.end, kind)?,
@@ -141,9 +142,7 @@ impl Surveyor<'_> {
     /// A path that is written out. A directory means the files in it.
     fn named(&mut self, path: &str) -> Result<(), String> {
         let way = self.way(path);
-        if let (Some(directory), Some(name)) = (way.end.parent(), way.end.file_name()) {
-            self.hear_of(directory, name);
-        }
+        self.hear_of_end(&way);
         match kind_of(path, &way.end)? {
             Some(kind) if kind.is_dir() => self.matching(path, &NamePattern::any(), &[], 0),
             kind => self.add(path.to_owned(), &way.end, kind),
@@ -193,6 +192,12 @@ impl Surveyor<'_> {
             }
         }
         way
+    }
+
+    fn hear_of_end(&mut self, way: &Way) {
+        if let (Some(directory), Some(name)) = (way.end.parent(), way.end.file_name()) {
+            self.hear_of(directory, name);
+        }
     }
 
     fn hear_of(&mut self, directory: &Path, name: &OsStr) {
