@@ -154,7 +154,7 @@ fn fail(point: Point) -> Option<String> {
         }
         let at = &fault.at;
         let first = at.lock().unwrap().clone();
-        let is_late = since.elapsed() > 2 * PATIENCE;
+        let is_late = since.elapsed() > 6 * PATIENCE;
         if is_late {
             let _ = kill(traced.pid, Signal::SIGKILL);
         }
