@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::world::{Daemon, Server, World};
+use crate::world::{Daemon, Server, World, wait_for};
 
 /// Targets under one directory, all from one profile; and queues, each with a profile, a target and a service of its own.
 struct Many {
@@ -111,8 +111,10 @@ fn hundreds_of_targets_in_one_directory_and_of_queues_follow_and_each_service_is
         assert_eq!(times.count(), 2, "service {number}");
     }
     if many.targets > 0 {
-        let entries = fs::read_dir(many.world.target("/etc/many")).unwrap();
-        assert_eq!(entries.count(), many.targets, "nothing is left beside them");
+        wait_for("nothing is left beside them", || {
+            let entries = fs::read_dir(many.world.target("/etc/many")).unwrap();
+            (entries.count() == many.targets).then_some(())
+        });
     }
     let peak = peak(&daemon);
     assert!(peak < 64 + u64::from(many.many()) / 10, "{peak} MiB");
