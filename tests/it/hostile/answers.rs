@@ -522,8 +522,17 @@ fn a_peer_that_never_comes_to_the_point_takes_no_time_from_anything_else() {
         "a status took {slowest:?}"
     );
     assert!(drifts > 1, "drift was not put back meanwhile");
-    scene.peer.is_honest(HEALED.as_bytes());
-    scene.wait_for_all(&["limits"], HEALED);
+    // Nor from the end of the program. What is in the thread's hands when a call is given up it reads first, and a debug
+    // build on a busy machine takes long for that: so it is the next run that finds the honest peer.
+    let Scene {
+        world,
+        peer,
+        daemon,
+    } = scene;
+    assert_eq!(daemon.stop(), Some(0));
+    peer.is_honest(HEALED.as_bytes());
+    let _daemon = world.run();
+    world.wait_for_target("/etc/limits", HEALED);
 }
 
 #[test]
