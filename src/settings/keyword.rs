@@ -124,11 +124,12 @@ const ENDING: [&str; 3] = ["TERM", "INT", "QUIT"];
 impl Written for Signal {
     /// With or without `SIG`.
     fn read(node: &Node, findings: &mut Findings) -> Option<Signal> {
+        let text = node.text("a signal's name", findings)?;
         let signal = any(node, findings)?;
         let name = signal.name.as_str();
         if NOT_CATCHABLE.contains(&name) {
             findings
-                .error(node.at, format!("no process can read its files on `{name}`"))
+                .error(node.at, format!("no process can read its files on `{text}`"))
                 .help("name the signal on which it does, mostly `HUP`; `reload: {unit: …, verb: restart}` starts a unit anew");
             return None;
         }
@@ -136,7 +137,7 @@ impl Written for Signal {
             findings
                 .warning(
                     node.at,
-                    format!("most programs end on `{name}`, and one that ends has said no: its files go back"),
+                    format!("most programs end on `{text}`, and one that ends has said no: its files go back"),
                 )
                 .help("name the signal on which it reads its files, mostly `HUP`; `reload: {unit: …, verb: restart}` starts a unit anew");
         }
