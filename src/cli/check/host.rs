@@ -32,6 +32,12 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
             &mut report,
         );
     }
+    for service in settings.services.values() {
+        let mut report = |message: String, help: &str| {
+            problems.push(places.of_service(&service.name, Severity::Error, message, help));
+        };
+        accounts(service, &mut report);
+    }
     if settings.root.is_none() {
         let mut asked = BTreeMap::new();
         for service in settings.services.values() {
@@ -128,39 +134,62 @@ fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
     let of_files = files().filter_map(|file| file.owner.as_ref());
     let owners = [target.owner.as_ref(), of_parents].into_iter().flatten();
     for owner in owners.chain(of_files) {
-        let Principal::Name(name) = owner else {
-            continue;
-        };
-        match User::from_name(name) {
-            Ok(Some(_)) => {}
-            Ok(None) => report(
-                format!("this host has no user `{name}`"),
-                "create it, or give `owner` a user that exists",
-            ),
-            Err(error) => report(
-                format!("cannot look up the user `{name}`: {error}"),
-                "see whether `getent passwd` works on this host",
-            ),
-        }
+        user(owner, "owner", report);
     }
     let of_parents = parents.and_then(|parents| parents.group.as_ref());
     let of_files = files().filter_map(|file| file.group.as_ref());
     let groups = [target.group.as_ref(), of_parents].into_iter().flatten();
-    for group in groups.chain(of_files) {
-        let Principal::Name(name) = group else {
-            continue;
-        };
-        match Group::from_name(name) {
-            Ok(Some(_)) => {}
-            Ok(None) => report(
-                format!("this host has no group `{name}`"),
-                "create it, or give `group` a group that exists",
-            ),
-            Err(error) => report(
-                format!("cannot look up the group `{name}`: {error}"),
-                "see whether `getent group` works on this host",
-            ),
-        }
+    for name in groups.chain(of_files) {
+        group(name, "group", report);
+    }
+}
+
+/// As whom a service's commands and its process run.
+fn accounts(service: &Service, report: &mut impl FnMut(String, &str)) {
+    let of_process = match &service.notify {
+        Notify::Signal { whose, .. } => whose.user.as_ref(),
+        Notify::Reload { .. } | Notify::Command(_) | Notify::Http(_) => None,
+    };
+    let of_commands = service.commands.user.as_ref();
+    for name in of_process.into_iter().chain(of_commands) {
+        user(name, "user", report);
+    }
+    if let Some(name) = &service.commands.group {
+        group(name, "group", report);
+    }
+}
+
+fn user(user: &Principal, key: &str, report: &mut impl FnMut(String, &str)) {
+    let Principal::Name(name) = user else {
+        return;
+    };
+    match User::from_name(name) {
+        Ok(Some(_)) => {}
+        Ok(None) => report(
+            format!("this host has no user `{name}`"),
+            &format!("create it, or give `{key}` a user that exists"),
+        ),
+        Err(error) => report(
+            format!("cannot look up the user `{name}`: {error}"),
+            "see whether `getent passwd` works on this host",
+        ),
+    }
+}
+
+fn group(group: &Principal, key: &str, report: &mut impl FnMut(String, &str)) {
+    let Principal::Name(name) = group else {
+        return;
+    };
+    match Group::from_name(name) {
+        Ok(Some(_)) => {}
+        Ok(None) => report(
+            format!("this host has no group `{name}`"),
+            &format!("create it, or give `{key}` a group that exists"),
+        ),
+        Err(error) => report(
+            format!("cannot look up the group `{name}`: {error}"),
+            "see whether `getent group` works on this host",
+        ),
     }
 }
 

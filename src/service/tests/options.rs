@@ -74,10 +74,8 @@ async fn a_no_of_another_user_is_a_no_and_what_it_could_not_start_is_none() {
     let place = Place::new();
     let service = |command| with(command, as_user(nobody_user(), None));
     assert!(rejected(tell(&place, &service(sh("exit 3"))).await).contains("status 3"));
-    place.script("private", "#!/bin/sh\nexit 1\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(place.path("bin/private"), mode).unwrap();
-    let path = place.path("bin/private").display().to_string();
+    place.script("torn", "#!/no/such/interpreter\n");
+    let path = place.path("bin/torn").display().to_string();
     undecided(tell(&place, &service(argv(&[&path]))).await);
     let mut hanging = service(sh("trap '' TERM; while :; do sleep 0.05; done"));
     hanging.timeout = Duration::from_millis(300);
