@@ -5,7 +5,7 @@ use std::fs;
 use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
 use serde_json::json;
 
-use crate::world::{Server, World, wait_for};
+use crate::world::{Daemon, Server, World, wait_for};
 
 const FILE: &str = "/etc/app/limits.json";
 const SERVED: [(&str, &str); 1] = [("shop/prod/limits.json", r#"{"n": 1, "x": 1}"#)];
@@ -27,9 +27,21 @@ fn waits(world: &World, number: u32) -> String {
     let text = version(number);
     let digest = appconfigd::protocol::Digest::of(text.as_bytes()).to_string();
     world.wait_for_status("/profiles/limits/received/digest", &json!(digest));
-    let status = world.wait_for_status("/profiles/limits/state", &json!("waiting"));
-    let reason = &status["profiles"]["limits"]["reason"];
-    reason.as_str().unwrap().to_owned()
+    wait_for("it waits", || {
+        let status = world.status()?;
+        let reason = status["profiles"]["limits"]["reason"].as_str()?;
+        reason
+            .starts_with("waits until ")
+            .then(|| reason.to_owned())
+    })
+}
+
+/// A daemon that listens: until then the status is what the ledger says.
+fn run(world: &World) -> Daemon {
+    let daemon = world.run();
+    let pid = json!(daemon.pid().as_raw());
+    world.wait_for_status("/daemon/pid", &pid);
+    daemon
 }
 
 fn order(world: &World, arguments: &[&str]) -> String {
@@ -46,7 +58,7 @@ fn order(world: &World, arguments: &[&str]) -> String {
 #[test]
 fn a_newer_version_waits_in_the_daemon_and_over_a_restart_and_the_newest_comes() {
     let (world, _server) = told("min_interval: 1h");
-    let daemon = world.run();
+    let daemon = run(&world);
     let first = SERVED[0].1;
     world.wait_for_target(FILE, first);
     wait_for("the first is told", || world.read("told"));
@@ -60,7 +72,7 @@ fn a_newer_version_waits_in_the_daemon_and_over_a_restart_and_the_newest_comes()
         );
     }
     daemon.kill();
-    let daemon = world.run();
+    let daemon = run(&world);
     assert!(waits(&world, 3).contains("`min_interval`"));
     let refresh = world.output(&["refresh"]);
     assert_eq!(refresh.status.code(), Some(1), "{refresh:?}");
@@ -105,7 +117,7 @@ fn a_first_file_is_not_kept_waiting_by_a_window_and_the_next_is() {
         closes.hour()
     );
     let (world, _server) = told(&window);
-    let _daemon = world.run();
+    let _daemon = run(&world);
     world.wait_for_target(FILE, SERVED[0].1);
     world.deploy("shop/prod/limits.json", version(2));
     let reason = waits(&world, 2);
@@ -124,7 +136,7 @@ fn a_first_file_is_not_kept_waiting_by_a_window_and_the_next_is() {
 #[test]
 fn a_change_elsewhere_in_the_file_tells_nobody() {
     let (world, _server) = told(&format!("when_changed: {{{FILE}: /n}}"));
-    let _daemon = world.run();
+    let _daemon = run(&world);
     world.wait_for_target(FILE, SERVED[0].1);
     wait_for("the first is told", || world.read("told"));
     world.deploy("shop/prod/limits.json", r#"{"n": 1, "x": 2}"#);
@@ -149,10 +161,10 @@ fn who_wants_to_hear_of_every_start_is_told_once_a_start_and_not_by_a_reload_or_
             .matches("\"n\"")
             .count()
     };
-    let first = world.run();
+    let first = run(&world);
     wait_for("the first start", || (lines(&world) == 1).then_some(()));
     assert_eq!(first.stop(), Some(0));
-    let second = world.run();
+    let second = run(&world);
     wait_for("the second start", || (lines(&world) == 2).then_some(()));
     world.wait_for_status("/services/app/state", &json!("acknowledged"));
     let settings = fs::read_to_string(world.path("appconfigd.yaml")).unwrap();
@@ -174,7 +186,7 @@ fn a_notification_is_given_up_after_its_time_and_begun_anew_by_hand() {
     let settings = fs::read_to_string(world.path("appconfigd.yaml")).unwrap();
     let failing = settings.replace("cat root", "test -e up && cat root");
     world.write("appconfigd.yaml", &failing);
-    let daemon = world.run();
+    let daemon = run(&world);
     let status = wait_for("it is given up", || {
         let status = world.status()?;
         let result = status["services"]["app"]["last_result"].as_str()?;
@@ -184,7 +196,7 @@ fn a_notification_is_given_up_after_its_time_and_begun_anew_by_hand() {
     });
     assert_eq!(status["services"]["app"]["state"], "failed");
     assert_eq!(daemon.stop(), Some(0));
-    let _daemon = world.run();
+    let _daemon = run(&world);
     world.wait_for_status("/services/app/state", &json!("failed"));
     world.write("up", "");
     order(&world, &["retry"]);

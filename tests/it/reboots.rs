@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::world::{Server, World, wait_for};
+use crate::world::{Daemon, Server, World, wait_for};
 
 const FILE: &str = "/run/app/limits.txt";
 /// Where the agent dies: in the check, before and after the service has read its file, in the probe.
@@ -29,6 +29,14 @@ fn fragile() -> (World, Server) {
     (world, server)
 }
 
+/// A daemon that listens: until then the status is what the ledger says.
+fn run(world: &World) -> Daemon {
+    let daemon = world.run();
+    let pid = json!(daemon.pid().as_raw());
+    world.wait_for_status("/daemon/pid", &pid);
+    daemon
+}
+
 fn told(world: &World) -> Vec<String> {
     let told = world.read("told").unwrap_or_default();
     told.lines().map(str::to_owned).collect()
@@ -36,7 +44,7 @@ fn told(world: &World) -> Vec<String> {
 
 /// One version stands, the next one kills the agent at this step; then the host boots.
 fn dies_at(world: &World, step: &str, version: &str) {
-    let mut daemon = world.run();
+    let mut daemon = run(world);
     world.wait_for_target(FILE, "one\n");
     world.wait_for_status("/services/app/state", &json!("acknowledged"));
     world.write(&format!("die-{step}"), "");
@@ -55,7 +63,7 @@ fn after_a_death_at_any_step_around_a_notification_and_a_boot_the_newest_is_told
             fs::remove_file(world.target(FILE)).unwrap();
         }
         world.deploy("shop/prod/limits.txt", "three\n");
-        let daemon = world.run();
+        let daemon = run(&world);
         world.wait_for_target(FILE, "three\n");
         wait_for("the newest is told", || {
             (told(&world).last()? == "three").then_some(())
@@ -77,7 +85,7 @@ fn after_a_death_at_any_step_and_a_boot_a_version_that_went_back_is_not_what_a_s
     for step in STEPS {
         let (world, _server) = fragile();
         dies_at(&world, step, "worse\n");
-        let daemon = world.run();
+        let daemon = run(&world);
         world.wait_for_status("/profiles/limits/state", &json!("quarantined"));
         world.wait_for_target(FILE, "one\n");
         world.wait_for_status("/services/app/state", &json!("acknowledged"));
@@ -88,7 +96,7 @@ fn after_a_death_at_any_step_and_a_boot_a_version_that_went_back_is_not_what_a_s
         );
         assert_eq!(daemon.stop(), Some(0), "{step}");
         let before = told(&world);
-        let daemon = world.run();
+        let daemon = run(&world);
         world.wait_for_status("/services/app/state", &json!("acknowledged"));
         assert_eq!(daemon.stop(), Some(0), "{step}");
         assert_eq!(
