@@ -1,6 +1,6 @@
 //! Loads the schemas and templates that settings name, each file once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::content::LoadError;
@@ -51,6 +51,7 @@ pub(super) fn schemas(
 pub(super) fn templates(
     settings: &Settings,
     marks: &mut Marks,
+    files: &mut BTreeSet<PathBuf>,
     errors: &mut Vec<LoadError>,
 ) -> BTreeMap<PathBuf, Template> {
     let mut seen: BTreeMap<PathBuf, Option<Template>> = BTreeMap::new();
@@ -68,6 +69,7 @@ pub(super) fn templates(
         let template =
             Template::load(&what, file, &mut read).map_err(|faults| errors.extend(faults));
         marks.insert(file.clone(), mark(&read));
+        files.extend(read.into_keys());
         seen.insert(file.clone(), template.ok());
     }
     let loaded = seen.into_iter();

@@ -32,6 +32,8 @@ pub struct Content {
     schemas: BTreeMap<PathBuf, Schema>,
     templates: BTreeMap<PathBuf, Template>,
     marks: load::Marks,
+    /// Every file that was read.
+    files: BTreeSet<PathBuf>,
 }
 
 /// A schema or template that does not load: which setting names it, where, why.
@@ -67,9 +69,11 @@ impl Content {
     /// Reads and compiles every schema and template that the settings name, each file once. All that is wrong, in one go.
     pub fn load(settings: &Settings) -> Result<Content, Vec<LoadError>> {
         let mut marks = BTreeMap::new();
+        let mut files = BTreeSet::new();
         let mut errors = Vec::new();
         let schemas = load::schemas(settings, &mut marks, &mut errors);
-        let templates = load::templates(settings, &mut marks, &mut errors);
+        files.extend(marks.keys().cloned());
+        let templates = load::templates(settings, &mut marks, &mut files, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -77,7 +81,18 @@ impl Content {
             schemas,
             templates,
             marks,
+            files,
         })
+    }
+
+    /// The schemas and templates that were read, those that templates include among them.
+    pub fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
+    /// All of them have the same bytes.
+    pub fn is_same(&self, other: &Content) -> bool {
+        self.marks == other.marks
     }
 
     /// Changes whenever a schema or template that these profiles and targets name has other bytes, those that a template

@@ -16,6 +16,7 @@ mod report;
 pub mod status;
 mod supervisor;
 mod systemd;
+mod templates;
 mod view;
 mod watches;
 mod way;

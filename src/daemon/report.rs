@@ -251,6 +251,16 @@ pub fn reloaded(replaced: &Replaced) {
     );
 }
 
+/// With the settings as they were.
+pub fn rendered_anew(replaced: &Replaced) {
+    tracing::info!(
+        changed = some(&replaced.differences.changed),
+        unchanged = replaced.unchanged,
+        replaced = replaced.replaced,
+        "templates or schemas have changed: rendered anew"
+    );
+}
+
 pub fn reached(profiles: &[ProfileName]) {
     tracing::info!(profiles = join(profiles), "polls answer again");
 }

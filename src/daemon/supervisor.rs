@@ -20,6 +20,7 @@ use super::control::{self, Request};
 use super::forget::Forgotten;
 use super::nap::Naps;
 use super::status::{Health, Status};
+use super::templates::Templates;
 use super::{Daemon, Post, Replaced, StartError, Systemd};
 
 /// Reads the settings again, for a reload: the settings, or all problems as text. Blocking.
@@ -74,6 +75,7 @@ pub async fn supervise(
         daemon: Some(daemon),
         child,
         reload: None,
+        templates: Templates::default(),
         askers: Vec::new(),
         asked_again: None,
         look: None,
@@ -131,7 +133,11 @@ impl Signals {
 type Asker = oneshot::Sender<Result<String, String>>;
 
 /// What a reload came to: the problems as text where it was refused.
-type Reloaded = Result<Replaced, String>;
+enum Reloaded {
+    Settings(Result<Replaced, String>),
+    /// Templates and schemas alone.
+    Templates(Result<Option<Replaced>, String>),
+}
 
 struct Supervisor {
     systemd: Systemd,
@@ -143,6 +149,7 @@ struct Supervisor {
     /// Of `exec`.
     child: Option<Child>,
     reload: Option<JoinHandle<(Daemon, Reloaded)>>,
+    templates: Templates,
     askers: Vec<Asker>,
     /// Asked for while one was running, which may have read the old file: it is done once more.
     asked_again: Option<Vec<Asker>>,
@@ -168,6 +175,9 @@ impl Supervisor {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
+        if let Some(daemon) = &self.daemon {
+            daemon.watch_templates(&mut self.templates);
+        }
         let mut naps = Naps::new(self.post.clock().clone());
         loop {
             tokio::select! {
@@ -187,6 +197,7 @@ impl Supervisor {
                         }
                     }
                 }
+                () = self.templates.changed(), if self.daemon.is_some() => self.begin_rendering(),
                 () = news.notified(), if self.may_look() => self.begin_look(),
                 stands = ended(&mut self.look), if self.look.is_some() => {
                     self.look = None;
@@ -281,30 +292,54 @@ impl Supervisor {
                     Err(error) => Err(problems_of(&error)),
                 },
             };
-            (daemon, outcome)
+            (daemon, Reloaded::Settings(outcome))
+        }));
+    }
+
+    fn begin_rendering(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else {
+            return;
+        };
+        self.reload = Some(tokio::spawn(async move {
+            let outcome = Box::pin(daemon.render_anew()).await;
+            let outcome = outcome.map_err(|error| problems_of(&error));
+            (daemon, Reloaded::Templates(outcome))
         }));
     }
 
     fn reloaded(&mut self, daemon: Daemon, outcome: Reloaded) {
+        daemon.watch_templates(&mut self.templates);
+        self.post = daemon.post();
+        self.daemon = Some(daemon);
+        self.news.notify_one();
+        match outcome {
+            Reloaded::Settings(outcome) => self.settings_reloaded(outcome),
+            Reloaded::Templates(Ok(None)) => {}
+            Reloaded::Templates(Ok(Some(replaced))) => super::report::rendered_anew(&replaced),
+            Reloaded::Templates(Err(problems)) => tracing::error!(
+                problems,
+                "a template or schema has changed and cannot be used: nothing else has changed"
+            ),
+        }
+        if let Some(askers) = self.asked_again.take() {
+            self.askers = askers;
+            self.begin_reload(None);
+        }
+    }
+
+    fn settings_reloaded(&mut self, outcome: Result<Replaced, String>) {
         match &outcome {
             Ok(replaced) => super::report::reloaded(replaced),
             Err(problems) => {
                 tracing::error!(problems, "settings not reloaded: nothing has changed");
             }
         }
-        self.post = daemon.post();
-        self.daemon = Some(daemon);
         if self.ready {
             self.systemd.ready();
         }
-        self.news.notify_one();
         let outcome = outcome.map(|replaced| replaced.differences.to_string());
         for asker in self.askers.drain(..) {
             let _ = asker.send(outcome.clone());
-        }
-        if let Some(askers) = self.asked_again.take() {
-            self.askers = askers;
-            self.begin_reload(None);
         }
     }
 

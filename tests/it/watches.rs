@@ -336,3 +336,46 @@ fn check_counts_watches_and_drop_ins_add_them() {
     let said = "the watch `certificates` stands in two files";
     assert!(stderr(&output).contains(said), "{}", stderr(&output));
 }
+
+#[test]
+fn templates_what_they_include_and_schemas_are_taken_when_they_change_without_a_poll_or_a_reload() {
+    let world = World::new();
+    world.deploy("shop/prod/app.json", r#"{"name": "one"}"#);
+    world.write("app.j2", "{% include \"part.j2\" %} {{ config.name }}");
+    world.write("part.j2", "name");
+    world.write("app.schema.json", r#"{"type": "object"}"#);
+    let server = Server::start(&world);
+    world.settings(
+        &server,
+        "profiles:\n  app: {validate: {schema: app.schema.json}}\ntargets:\n  /etc/app/app.txt: {from: app, template: app.j2, notify: web}\nservices:\n  web: {command: [sh, -c, echo told >> web]}\n",
+    );
+    let daemon = run(&world);
+    world.wait_for_target("/etc/app/app.txt", "name one");
+    wait_until_told(&world, 1);
+    server.stop();
+    world.write("part.j2", "called");
+    world.wait_for_target("/etc/app/app.txt", "called one");
+    wait_until_told(&world, 2);
+    // One that is broken changes nothing, the next does.
+    world.write("app.j2", "{{ config.name");
+    wait_for("it is said", || {
+        let said = "a template or schema has changed and cannot be used";
+        world.log().contains(said).then_some(())
+    });
+    world.wait_for_target("/etc/app/app.txt", "called one");
+    world.write("new.j2", "{{ config.name | upper }}");
+    fs::rename(world.path("new.j2"), world.path("app.j2")).unwrap();
+    world.wait_for_target("/etc/app/app.txt", "ONE");
+    wait_until_told(&world, 3);
+    world.write("app.schema.json", r#"{"type": "array"}"#);
+    world.wait_for_status("/profiles/app/state", &json!("refused"));
+    world.write("app.schema.json", r#"{"type": "object"}"#);
+    wait_for("it is no longer refused", || {
+        let state = world.status()?["profiles"]["app"]["state"].clone();
+        (state != "refused").then_some(())
+    });
+    assert_eq!(told(&world), 3, "{}", world.log());
+    let log = world.log();
+    assert!(!log.contains("settings reloaded"), "{log}");
+    assert_eq!(daemon.stop(), Some(0));
+}
