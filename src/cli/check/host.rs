@@ -148,7 +148,7 @@ fn names(target: &Target, report: &mut impl FnMut(String, &str)) {
 fn accounts(service: &Service, report: &mut impl FnMut(String, &str)) {
     let of_process = match &service.notify {
         Notify::Signal { whose, .. } => whose.user.as_ref(),
-        Notify::Reload { .. } | Notify::Command(_) | Notify::Http(_) => None,
+        Notify::Reload { .. } | Notify::Command(_) | Notify::Http(_) | Notify::Child(_) => None,
     };
     let of_commands = service.commands.user.as_ref();
     for name in of_process.into_iter().chain(of_commands) {
