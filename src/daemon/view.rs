@@ -1,6 +1,6 @@
 //! How one queue stands, in the words of the status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +127,20 @@ impl QueueView {
         let waiting = fed
             .iter()
             .find_map(|path| Some(format!("target `{path}`: {}", self.waiting.get(path)?)));
-        (ProfileCondition::Waiting, waiting.or(self.trouble.clone()))
+        let reason = waiting.or(self.trouble.clone());
+        (ProfileCondition::Waiting, reason.or(self.paced(&fed)))
+    }
+
+    /// What the ledger says of a version that waits for the pace of a service, where no daemon says until when.
+    fn paced(&self, fed: &BTreeSet<TargetPath>) -> Option<String> {
+        let services = self.component.dependents(fed);
+        let mut waits = services.iter().filter_map(|name| {
+            let since = second_of(*self.state.waits.get(name)?);
+            Some(format!(
+                "waits since {since} for the pace of service `{name}`"
+            ))
+        });
+        waits.next()
     }
 
     /// Of the version that was received last.

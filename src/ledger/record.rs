@@ -67,6 +67,14 @@ pub struct Installed {
     pub parts: BTreeMap<ServiceName, Digest>,
 }
 
+impl Installed {
+    /// What of it this service knows when it knows of it.
+    pub fn known_to(&self, service: &ServiceName) -> Digest {
+        let part = self.parts.get(service).copied();
+        part.unwrap_or(self.digest)
+    }
+}
+
 /// A service that has not acknowledged what it was told: when it is told again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {

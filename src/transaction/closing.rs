@@ -10,7 +10,6 @@ use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Outcome, Step};
-use super::hearing::heard;
 use super::holds::held;
 use super::machine::Machine;
 use super::phase::{Open, Phase};
@@ -165,7 +164,7 @@ impl Machine {
             let service = service.clone();
             match installed.get(&target) {
                 Some(row) => Some(Change::Acknowledged {
-                    digest: Some(heard(row, &service)),
+                    digest: Some(row.known_to(&service)),
                     service,
                     target,
                 }),

@@ -38,12 +38,6 @@ impl Planner<'_> {
     }
 }
 
-/// What of an installed file this service knows when it knows of it.
-pub(super) fn heard(installed: &Installed, service: &ServiceName) -> Digest {
-    let part = installed.parts.get(service).copied();
-    part.unwrap_or(installed.digest)
-}
-
 impl Machine {
     /// A change of this target may be one for this service.
     pub(super) fn concerns(&self, service: &ServiceName, path: &TargetPath) -> bool {
@@ -96,10 +90,10 @@ impl Machine {
         }
         let knew = |(service, rows): (&ServiceName, &BTreeMap<TargetPath, Option<Digest>>)| {
             let told = rows.get(path).copied().flatten();
-            (told == Some(heard(before, service))).then(|| Change::Acknowledged {
+            (told == Some(before.known_to(service))).then(|| Change::Acknowledged {
                 service: service.clone(),
                 target: path.clone(),
-                digest: Some(heard(row, service)),
+                digest: Some(row.known_to(service)),
             })
         };
         self.state.acknowledged.iter().filter_map(knew).collect()

@@ -310,10 +310,6 @@ impl Machine {
     }
 
     fn release(&mut self, what: Holdable) -> Result<Vec<Change>, String> {
-        self.urgent.extend(match &what {
-            Holdable::Profile(name) => self.component.identity(name).cloned().into_iter().collect(),
-            Holdable::Target(path) => self.component.feeders(path),
-        });
         let thing = match what {
             Holdable::Profile(name) => {
                 let identity = self.component.identity(&name).ok_or("it is not declared")?;
@@ -325,7 +321,14 @@ impl Machine {
                 held.then_some(Thing::Target(path))
             }
         };
-        Ok(self.released(thing.ok_or("it is not held")?))
+        let thing = thing.ok_or("it is not held")?;
+        match &thing {
+            Thing::Profile(identity) => {
+                self.urgent.insert(identity.clone());
+            }
+            Thing::Target(path) => self.urgent.extend(self.component.feeders(path)),
+        }
+        Ok(self.released(thing))
     }
 
     fn roll_back(

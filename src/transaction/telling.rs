@@ -12,7 +12,6 @@ use crate::settings::{ServiceName, TargetPath};
 use super::action::{About, Action, Answers, Event, Step};
 use super::closing::record_of;
 use super::forward::weigh;
-use super::hearing::heard;
 use super::machine::Machine;
 use super::phase::Phase;
 
@@ -62,7 +61,7 @@ impl Machine {
         let mut depends = depends.filter(|path| self.concerns(name, path));
         depends.any(|path| {
             let installed = self.state.installed.get(path);
-            let installed = installed.map(|row| heard(row, name));
+            let installed = installed.map(|row| row.known_to(name));
             match rows.and_then(|rows| rows.get(path)) {
                 // A file that has gone again is news as well, until it has been told.
                 Some(None) => true,

@@ -100,7 +100,7 @@ impl Turn<'_> {
         }
         let (earliest, _) = turn;
         let windows = pace.windows.iter();
-        let opens = windows.filter_map(|one| one.from(earliest, share.unwrap_or_default()));
+        let opens = windows.filter_map(|one| one.first_moment(earliest, share.unwrap_or_default()));
         if let Some(opens) = opens.min()
             && opens > earliest
         {

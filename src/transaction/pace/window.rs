@@ -16,7 +16,7 @@ const DAYS: usize = 22;
 
 impl Window {
     /// The first moment from `at` on at which it is open and has been for `offset`; `None` only where time ends.
-    pub(super) fn from(&self, at: Timestamp, offset: Duration) -> Option<Timestamp> {
+    pub(super) fn first_moment(&self, at: Timestamp, offset: Duration) -> Option<Timestamp> {
         let offset = SignedDuration::try_from(offset).ok()?;
         // Yesterday's may still be open.
         let mut day = self.zone.to_datetime(at).date().yesterday().ok()?;
@@ -87,7 +87,7 @@ mod tests {
 
     fn opens(window: &Window, at: &str) -> String {
         let at: Timestamp = at.parse().unwrap();
-        window.from(at, Duration::ZERO).unwrap().to_string()
+        window.first_moment(at, Duration::ZERO).unwrap().to_string()
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let from = |at: &str| {
             let at = at.parse().unwrap();
             night
-                .from(at, Duration::from_secs(600))
+                .first_moment(at, Duration::from_secs(600))
                 .unwrap()
                 .to_string()
         };
@@ -202,10 +202,10 @@ mod tests {
             prop_assume!(from != to);
             let window = window(days, from, to, zone);
             let at = Timestamp::from_second(at).unwrap();
-            let opens = window.from(at, Duration::ZERO).unwrap();
+            let opens = window.first_moment(at, Duration::ZERO).unwrap();
             prop_assert!(opens >= at);
             prop_assert!(opens.duration_since(at) <= SignedDuration::from_hours(24 * 21));
-            prop_assert_eq!(window.from(opens, Duration::ZERO), Some(opens));
+            prop_assert_eq!(window.first_moment(opens, Duration::ZERO), Some(opens));
         }
     }
 }
