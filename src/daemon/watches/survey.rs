@@ -71,6 +71,15 @@ pub fn survey(ground: &Ground, watch: &Watch, places: &mut Places) -> Result<Sur
     Ok(surveyor.found)
 }
 
+/// How a path has come about.
+#[derive(Clone, Copy)]
+struct At {
+    /// No part of the pattern stands for others.
+    exact: bool,
+    /// Below a `**`.
+    level: usize,
+}
+
 struct Surveyor<'a> {
     ground: &'a Ground,
     watch: &'a WatchName,
@@ -80,18 +89,19 @@ struct Surveyor<'a> {
 
 impl Surveyor<'_> {
     fn follow(&mut self, pattern: &PathPattern) -> Result<(), String> {
-        self.go("", pattern.parts(), 0)
+        let exact = pattern.literal().is_some();
+        self.go("", pattern.parts(), At { exact, level: 0 })
     }
 
-    fn go(&mut self, at: &str, parts: &[PatternPart], level: usize) -> Result<(), String> {
+    fn go(&mut self, at: &str, parts: &[PatternPart], how: At) -> Result<(), String> {
         match parts {
             [] => Ok(()),
-            [PatternPart::Name(name)] => self.named(&format!("{at}/{name}")),
-            [PatternPart::Name(name), rest @ ..] => self.go(&format!("{at}/{name}"), rest, level),
-            [PatternPart::Pattern(pattern), rest @ ..] => self.matching(at, pattern, rest, level),
+            [PatternPart::Name(name)] => self.named(&format!("{at}/{name}"), how),
+            [PatternPart::Name(name), rest @ ..] => self.go(&format!("{at}/{name}"), rest, how),
+            [PatternPart::Pattern(pattern), rest @ ..] => self.matching(at, pattern, rest, how),
             [PatternPart::Directories, rest @ ..] => {
-                self.go(at, rest, level)?;
-                if level >= LEVELS {
+                self.go(at, rest, how)?;
+                if how.level >= LEVELS {
                     return Ok(());
                 }
                 let way = self.way(at);
@@ -99,7 +109,8 @@ impl Surveyor<'_> {
                 self.place(&way.end).greedy.insert(watch);
                 for (name, kind) in self.entries(at, &way.end)? {
                     if kind.is_dir() && !name.starts_with('.') {
-                        self.go(&format!("{at}/{name}"), parts, level + 1)?;
+                        let level = how.level + 1;
+                        self.go(&format!("{at}/{name}"), parts, At { level, ..how })?;
                     }
                 }
                 Ok(())
@@ -112,7 +123,7 @@ impl Surveyor<'_> {
         at: &str,
         pattern: &NamePattern,
         rest: &[PatternPart],
-        level: usize,
+        how: At,
     ) -> Result<(), String> {
         let way = self.way(at);
         let watch = self.watch.clone();
@@ -124,7 +135,9 @@ impl Surveyor<'_> {
             }
             let path = format!("{at}/{name}");
             if !rest.is_empty() {
-                self.go(&path, rest, level)?;
+                if kind.is_dir() || kind.is_symlink() {
+                    self.go(&path, rest, how)?;
+                }
             } else if kind.is_symlink() {
                 let way = self.way(&path);
                 self.hear_of_end(&way);
@@ -139,12 +152,14 @@ impl Surveyor<'_> {
         Ok(())
     }
 
-    /// A path that is written out. A directory means the files in it.
-    fn named(&mut self, path: &str) -> Result<(), String> {
+    /// A path whose end is written out. A directory means the files in it.
+    fn named(&mut self, path: &str, how: At) -> Result<(), String> {
         let way = self.way(path);
         self.hear_of_end(&way);
         match kind_of(path, &way.end)? {
-            Some(kind) if kind.is_dir() => self.matching(path, &NamePattern::any(), &[], 0),
+            Some(kind) if kind.is_dir() => self.matching(path, &NamePattern::any(), &[], how),
+            // That there could be one counts only where it is named.
+            None if !how.exact => Ok(()),
             kind => self.add(path.to_owned(), &way.end, kind),
         }
     }
@@ -278,6 +293,8 @@ fn kind_of(path: &str, end: &Path) -> Result<Option<FileType>, String> {
     }
 }
 
+/// No file, no directory on the way, or links in a circle.
 pub fn is_absence(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    let circle = error.raw_os_error() == Some(nix::libc::ELOOP);
+    circle || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

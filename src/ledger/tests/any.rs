@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::install::{Attributes, Kept, Placement, Site};
-use crate::settings::ServiceName;
+use crate::settings::{ServiceName, WatchName};
 
 fn any_identity() -> impl Strategy<Value = Identity> {
     prop::sample::select(vec!["a", "b", "c 'quoted'", ""]).prop_map(identity)
@@ -19,6 +19,10 @@ fn any_identity() -> impl Strategy<Value = Identity> {
 
 fn any_target() -> impl Strategy<Value = TargetPath> {
     prop::sample::select(vec!["/etc/x", "/etc/y"]).prop_map(target)
+}
+
+fn any_watch() -> impl Strategy<Value = WatchName> {
+    prop::sample::select(vec!["certificates", "/etc/one.conf", "watch:x"]).prop_map(WatchName::from)
 }
 
 fn any_service() -> impl Strategy<Value = ServiceName> {
@@ -230,6 +234,10 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
             .prop_map(|(service, target, digest)| Change::Acknowledged { service, target, digest }),
         1 => (any_service(), any_target())
             .prop_map(|(service, target)| Change::AcknowledgementDropped { service, target }),
+        2 => (any_service(), any_watch(), of(any_digest()))
+            .prop_map(|(service, watch, digest)| Change::WatchAcknowledged { service, watch, digest }),
+        1 => (any_service(), any_watch())
+            .prop_map(|(service, watch)| Change::WatchDropped { service, watch }),
         1 => (any_service(), of(record))
             .prop_map(|(service, record)| Change::Service { service, record }),
         1 => (any_service(), any_time()).prop_map(|(service, at)| Change::Notified { service, at }),
