@@ -82,7 +82,8 @@ pub async fn supervise(
         beat: None,
         ready: false,
     };
-    let end = supervisor.watch(signals, inbox).await;
+    // Its future is large, and so would be those of all callers
+    let end = Box::pin(supervisor.watch(signals, inbox)).await;
     // A reload may have changed it; one that is under way comes first, then the queues.
     let stop_timeout = supervisor.stop_timeout().unwrap_or(stop_timeout);
     systemd.stopping(stop_timeout.saturating_mul(2).saturating_add(MARGIN));

@@ -6,6 +6,7 @@
 
 mod action;
 mod back;
+mod breaking;
 mod closing;
 mod hearing;
 mod candidates;
