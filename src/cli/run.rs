@@ -30,7 +30,7 @@ impl Arguments {
                 );
             }
             let reread = reread(globals.clone(), Ok);
-            match keep(settings, globals, reread, None).await {
+            match Box::pin(keep(settings, globals, reread, None)).await {
                 Ok(RunEnd::Stopped) => {
                     tracing::info!("stopped");
                     Exit::Done

@@ -81,6 +81,11 @@ impl Ledger {
         Ok(body.flatten())
     }
 
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        self.shared.directory.path()
+    }
+
     /// Everything but bodies.
     pub async fn load(&self) -> Result<State, LedgerError> {
         self.ask(Request::Load).await
