@@ -61,6 +61,7 @@ pub struct Keeper {
     terminal: Option<Terminal>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Phase {
     Unborn,
     Running(Running),

@@ -12,6 +12,11 @@ pub fn running(child: Option<&Child>) -> Running {
     }
 }
 
+/// One that is yet to be started has not ended: what ran before was the child of an `exec` that was killed.
+pub fn has_ended(child: Option<&Child>) -> bool {
+    running(child) == Running::No && child.map(Child::state) != Some(State::Unborn)
+}
+
 /// Tells it in the way that it is declared to be told; by a start where a signal cannot do it, for a running process does
 /// not get other variables. It has said no when it ends within its `min_uptime`.
 pub async fn notify(child: Option<&Child>, rules: &settings::Child, since: Since) -> Verdict {

@@ -175,6 +175,9 @@ impl Services {
         {
             self.pid_file(path, whose).wait_while_rewritten().await;
         }
+        if let Notify::Child(_) = service.notify {
+            return child::has_ended(self.child.as_ref());
+        }
         self.running(service).await == Running::No
     }
 

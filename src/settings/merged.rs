@@ -119,10 +119,10 @@ impl Merged {
         for Entry { name, value } in &self.targets {
             reader.read(name, value.as_ref(), &mut named, findings);
         }
-        if let Some((name, child)) = self.child(findings) {
-            if let Some(env) = child.value.env.given() {
-                reader.environment(&variables, name, env, findings);
-            }
+        if let Some((name, child)) = self.child(findings)
+            && let Some(env) = child.value.env.given()
+        {
+            reader.environment(&variables, name, env, findings);
         }
         let (targets, mut used) = reader.finish(findings);
         let reader = WatchReader {

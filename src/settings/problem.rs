@@ -181,7 +181,12 @@ impl Excerpt {
     fn new(line_text: &str, line: usize, start: usize, end: usize) -> Excerpt {
         /// Longer lines are cut: an error message is no place for a megabyte.
         const LONGEST: usize = 400;
-        let text: String = line_text.chars().take(LONGEST).collect();
+        // What the renderer itself does for the older half of the control characters.
+        let shown = |character| match character {
+            '\u{80}'..='\u{9f}' => '\u{fffd}',
+            other => other,
+        };
+        let text: String = line_text.chars().take(LONGEST).map(shown).collect();
         let length = text.chars().count();
         let start = start.min(length);
         let end = end.min(length).max(start + 1);

@@ -202,10 +202,15 @@ impl Machine {
         self.sightings.pacing = pacing;
     }
 
+    /// Not under `once`.
+    pub(super) fn keeps_pace(&self) -> bool {
+        self.sightings.pacing != Pacing::Ignored
+    }
+
     fn hears_of_starts(&self, service: &ServiceName) -> bool {
         let service = self.component.services.get(service);
         let always = service.is_some_and(|service| service.conditions.on_start == OnStart::Always);
-        always && self.sightings.pacing != Pacing::Ignored
+        always && self.keeps_pace()
     }
 
     /// A start that the service wants to hear of is one more state that it has not been told of.

@@ -9,6 +9,7 @@ use crate::world::{PROGRAM, Server, World, stderr, stdout, wait_for};
 /// All of them, each with what it cannot do without.
 const COMMANDS: &[&[&str]] = &[
     &["run"],
+    &["exec", "--", "true"],
     &["once"],
     &["check"],
     &["plan"],
@@ -24,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["forget", "limits"],
     &["fetch", "shop", "prod", "limits"],
     &["serve", "--directory", "store"],
+    &["systemd-dropin"],
 ];
 
 const SETTINGS: &str = "profiles:\n  limits:\ntargets:\n  /etc/app/limits.json: {from: limits}\n";
@@ -104,11 +106,11 @@ fn every_command_that_reads_settings_says_66_when_they_are_missing_and_78_when_t
         if matches!(command[0], "fetch" | "serve") {
             continue;
         }
-        let output = world.output(&[command, &["--settings", "missing.yaml"][..]].concat());
+        let output = world.output(&[&["--settings", "missing.yaml"], *command].concat());
         let text = stderr(&output);
         assert_eq!(code(&output), Some(66), "{command:?}: {text}");
         assert!(text.contains("missing.yaml"), "{command:?}: {text}");
-        let output = world.output(&[command, &["--settings", "wrong.yaml"][..]].concat());
+        let output = world.output(&[&["--settings", "wrong.yaml"], *command].concat());
         let text = stderr(&output);
         assert_eq!(code(&output), Some(78), "{command:?}: {text}");
         assert!(

@@ -143,6 +143,11 @@ fn nobody_to_signal_yet_is_0_and_stays_pending() {
     std::fs::remove_dir(world.target("/run/app.pid")).unwrap();
     let daemon = world.run();
     world.wait_for_status("/daemon/pid", &json!(daemon.pid().as_raw()));
+    // After the pause that `once` has begun.
+    wait_for("it is told again", || {
+        let status = world.output(&["status"]);
+        text(&status).contains("there is no PID file").then_some(())
+    });
     let refreshed = world.output(&["refresh"]);
     assert_eq!(code(&refreshed), 0, "{}", text(&refreshed));
 }

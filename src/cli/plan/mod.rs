@@ -5,6 +5,7 @@
 
 pub(super) mod diff;
 pub(super) mod files;
+mod hearing;
 mod left;
 mod newest;
 mod outlook;
