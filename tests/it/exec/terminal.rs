@@ -25,7 +25,7 @@ fn under(world: &World, line: &str, words: &str) -> Option<Child> {
             "--return",
             "--flush",
             "--command",
-            &exec,
+            exec,
             "/dev/null",
         ])
         .current_dir(world.path("."))
