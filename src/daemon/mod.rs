@@ -269,7 +269,11 @@ impl Daemon {
             let content = replace::fingerprint(&self.content, &component);
             let ready = watch::Sender::new(self.ready);
             let component = Arc::new(component);
-            let mut machine = Machine::new(Arc::clone(&component), component.state(state));
+            let mut machine = Machine::new(
+                Arc::clone(&component),
+                component.state(state),
+                self.pacing.clone(),
+            );
             if self.starts {
                 machine.started();
             }

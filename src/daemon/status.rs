@@ -10,7 +10,7 @@ use crate::install::Installer;
 use crate::ledger::{ServiceCondition, State, Version};
 use crate::settings::{ProfileName, TargetPath};
 use crate::source::FaultKind;
-use crate::transaction::Machine;
+use crate::transaction::{Machine, Pacing};
 
 use super::view::QueueView;
 
@@ -157,7 +157,11 @@ impl Status {
                     status.notes.targets.insert(path.clone(), notes);
                 }
             }
-            let machine = Machine::new(Arc::clone(&view.component), State::clone(&view.state));
+            let machine = Machine::new(
+                Arc::clone(&view.component),
+                State::clone(&view.state),
+                Pacing::Ignored,
+            );
             let pending = machine.pending();
             for name in view.component.services.keys() {
                 let service = view.service(name, pending.contains(name));

@@ -20,7 +20,7 @@ use super::action::{Action, Answers, Event, Outcome};
 use super::component::is_open;
 use super::holds::Expiries;
 use super::orders::{Given, Orders};
-use super::pace::Deferred;
+use super::pace::{Deferred, Pacing};
 use super::pauses::{Pausing, Rest};
 use super::phase::{Draft, Later, Phase};
 use super::planning::TurnedDown;
@@ -49,6 +49,7 @@ pub struct Machine {
     pub(super) urgent: BTreeSet<Identity>,
     /// Of this event's draw, for pauses.
     pub(super) jitter: f64,
+    pub(super) pacing: Pacing,
     pub(super) sightings: Sightings,
     /// The ledger or a task failed.
     pub(super) rest: Option<Rest>,
@@ -77,7 +78,8 @@ pub enum LeftOut {
 
 impl Machine {
     /// `state` is what the ledger holds of this component. Open intents are taken up first, then everything is planned.
-    pub fn new(component: Arc<Component>, state: State) -> Machine {
+    /// `pacing`: what becomes of the pace of services, of what watches see, and of pauses that an earlier process has begun.
+    pub fn new(component: Arc<Component>, state: State, pacing: Pacing) -> Machine {
         let open = state
             .intents
             .iter()
@@ -100,6 +102,7 @@ impl Machine {
             deferred: Deferred::default(),
             urgent: BTreeSet::new(),
             jitter: 0.0,
+            pacing,
             sightings: Sightings::default(),
             rest: None,
             counted: BTreeSet::new(),

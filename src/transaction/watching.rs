@@ -27,7 +27,6 @@ pub(super) struct Sightings {
     /// Seen since then.
     news: BTreeMap<WatchName, Sighting>,
     looked: BTreeSet<WatchName>,
-    pacing: Pacing,
     /// An operator wants everybody told now.
     urgent: bool,
     due: Option<Duration>,
@@ -160,8 +159,7 @@ impl Machine {
 
     /// When the service's pace allows it to be told of its watches. What is tried again does not wait twice.
     fn turn_of(&self, name: &ServiceName, now: Now) -> Timestamp {
-        let (Some(service), Pacing::Kept(host)) =
-            (self.component.services.get(name), &self.sightings.pacing)
+        let (Some(service), Pacing::Kept(host)) = (self.component.services.get(name), &self.pacing)
         else {
             return now.wall;
         };
@@ -197,14 +195,9 @@ impl Machine {
         self.sightings.urgent = false;
     }
 
-    /// The pace of services holds for what watches see, too.
-    pub fn keep_pace(&mut self, pacing: Pacing) {
-        self.sightings.pacing = pacing;
-    }
-
     /// Not under `once`.
     pub(super) fn keeps_pace(&self) -> bool {
-        self.sightings.pacing != Pacing::Ignored
+        self.pacing != Pacing::Ignored
     }
 
     fn hears_of_starts(&self, service: &ServiceName) -> bool {

@@ -122,7 +122,7 @@ async fn keep(
         let (component, state) = component;
         hands.component = Arc::new(component);
         let part = hands.component.state(&state);
-        machine = Machine::new(Arc::clone(&hands.component), part);
+        machine = Machine::new(Arc::clone(&hands.component), part, hands.pacing.clone());
     }
 }
 
@@ -163,8 +163,7 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(mut machine: Machine, hands: Hands, shared: Shared) -> Queue {
-        machine.keep_pace(hands.pacing.clone());
+    fn new(machine: Machine, hands: Hands, shared: Shared) -> Queue {
         let mut slots: BTreeMap<Identity, Slot> = BTreeMap::new();
         let component = Arc::clone(machine.component());
         for (name, (profile, identity)) in &component.profiles {

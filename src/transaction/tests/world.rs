@@ -216,7 +216,12 @@ impl World {
         let content = Content::load(&settings).ok().unwrap();
         let ledger = State::default();
         let component = component(&settings, &ledger);
-        let machine = Machine::new(Arc::clone(&component), component.state(&ledger));
+        let pacing = Pacing::Kept(Host::new("host"));
+        let machine = Machine::new(
+            Arc::clone(&component),
+            component.state(&ledger),
+            pacing.clone(),
+        );
         World {
             installer: Installer::new(Some(directory.path().to_owned())),
             directory,
@@ -246,7 +251,7 @@ impl World {
             swapped: Vec::new(),
             drifted: BTreeSet::new(),
             asked_about: Vec::new(),
-            pacing: Pacing::Kept(Host::new("host")),
+            pacing,
             interrupted: BTreeSet::new(),
             without_orders: false,
         }
@@ -388,7 +393,11 @@ impl World {
         self.queue.clear();
         self.interrupted.extend(self.ledger.intents.keys());
         let component = component(&self.settings, &self.ledger);
-        self.machine = Machine::new(Arc::clone(&component), component.state(&self.ledger));
+        self.machine = Machine::new(
+            Arc::clone(&component),
+            component.state(&self.ledger),
+            self.pacing.clone(),
+        );
         self.component = component;
         let live: Vec<Placement> = self
             .ledger
