@@ -118,7 +118,7 @@ async fn started(shared: &Shared, asked: Asked) -> Result<Answer, Refusal> {
         .store
         .current(&asked.profile)
         .await
-        .map_err(|missing| asked.not_found(missing))?;
+        .map_err(|missing| asked.refused(missing))?;
     let token = Token::random().map_err(|error| out_of_tokens(&error))?;
     let now = shared.now();
     let interval = asked
@@ -145,9 +145,11 @@ async fn polled(shared: &Shared, known: Option<(TokenKey, ProfileId)>) -> Result
     // Before the store is asked: a token that is refused is refused whatever has become of the file
     let examined = shared.state().sessions.examine(token, shared.now());
     examined.map_err(|problem| refused(shared, &profile, problem))?;
-    let deployment = shared.store.current(&profile).await.map_err(|_| {
+    let deployment = shared.store.current(&profile).await;
+    let deployment = deployment.map_err(|missing| match missing {
+        Missing::Unknown => Refusal::internal(),
         // The request names nothing but its token, which does not belong in an error
-        Refusal::not_found(ResourceType::Configuration, BTreeMap::new())
+        _ => Refusal::not_found(ResourceType::Configuration, BTreeMap::new()),
     })?;
     let next = Token::random().map_err(|error| out_of_tokens(&error))?;
     let version = (deployment.revision, deployment.digest);
@@ -236,7 +238,7 @@ impl Asked {
         Ok(Asked { profile, interval })
     }
 
-    fn not_found(&self, missing: Missing) -> Refusal {
+    fn refused(&self, missing: Missing) -> Refusal {
         let (resource, member, name) = match missing {
             Missing::Application => (
                 ResourceType::Application,
@@ -258,6 +260,7 @@ impl Asked {
                 wire::PROFILE_MEMBER,
                 &self.profile.profile,
             ),
+            Missing::Unknown => return Refusal::internal(),
         };
         Refusal::not_found(
             resource,

@@ -201,6 +201,25 @@ impl World {
     }
 }
 
+/// What was started here and outlived whoever started it (the child of a killed `exec`, a command's child) ends here.
+impl Drop for World {
+    fn drop(&mut self) {
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let place = fs::read_link(process.path().join("cwd"));
+            let number = process
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let (Ok(place), Some(number)) = (place, number)
+                && place.starts_with(self.directory.path())
+                && number != Pid::this().as_raw()
+            {
+                let _ = kill(Pid::from_raw(number), Signal::SIGKILL);
+            }
+        }
+    }
+}
+
 /// A running `appconfigd run`; killed when dropped.
 pub struct Daemon {
     child: Child,

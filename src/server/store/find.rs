@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::ContentError;
 use crate::server::names::{self, ProfileId};
+use crate::words::with_causes;
 
 /// What of a profile is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Missing {
     Profile,
     /// There is a file, but it has never been fit to be deployed.
     Deployment,
+    /// This machine does not let us look: no descriptors are left, the disk fails.
+    Unknown,
 }
 
 /// Why a directory cannot be served.
@@ -59,21 +62,22 @@ pub fn all(directory: &Path) -> Result<BTreeMap<ProfileId, PathBuf>, DirectoryEr
 
 /// The files of one profile in byte order: at least one, more where the directory is ambiguous.
 pub fn one(directory: &Path, profile: &ProfileId) -> Result<Vec<PathBuf>, Missing> {
-    let applications = named(folders(directory), &profile.application);
+    let applications: Vec<PathBuf> =
+        named(there(folders(directory))?, &profile.application).collect();
     if applications.is_empty() {
         return Err(Missing::Application);
     }
-    let environments: Vec<PathBuf> = applications
-        .iter()
-        .flat_map(|folder| named(folders(folder), &profile.environment))
-        .collect();
+    let mut environments = Vec::new();
+    for folder in applications {
+        environments.extend(named(there(folders(&folder))?, &profile.environment));
+    }
     if environments.is_empty() {
         return Err(Missing::Environment);
     }
-    let paths: Vec<PathBuf> = environments
-        .iter()
-        .flat_map(|folder| named(files(folder), &profile.profile))
-        .collect();
+    let mut paths = Vec::new();
+    for folder in environments {
+        paths.extend(named(there(files(&folder))?, &profile.profile));
+    }
     if paths.is_empty() {
         Err(Missing::Profile)
     } else {
@@ -127,11 +131,28 @@ fn entries(
     Ok(found)
 }
 
-fn named(entries: Result<Vec<(String, PathBuf)>, DirectoryError>, name: &str) -> Vec<PathBuf> {
-    let entries = entries.unwrap_or_default();
+/// A directory that is gone has no entries.
+fn there(
+    entries: Result<Vec<(String, PathBuf)>, DirectoryError>,
+) -> Result<Vec<(String, PathBuf)>, Missing> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match entries {
+        Err(DirectoryError::Unreadable { source, .. })
+            if matches!(source.kind(), NotFound | NotADirectory) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => {
+            tracing::warn!(reason = %with_causes(&error), "the directory cannot be looked at");
+            Err(Missing::Unknown)
+        }
+        Ok(entries) => Ok(entries),
+    }
+}
+
+fn named(entries: Vec<(String, PathBuf)>, name: &str) -> impl Iterator<Item = PathBuf> {
     entries
         .into_iter()
-        .filter(|(found, _)| found == name)
+        .filter(move |(found, _)| found == name)
         .map(|(_, path)| path)
-        .collect()
 }

@@ -122,6 +122,15 @@ async fn an_empty_file_that_stays_empty_is_an_empty_configuration() {
 }
 
 #[tokio::test]
+async fn a_directory_that_cannot_be_looked_at_is_not_taken_for_one_without_profiles() {
+    let mut folder = with(&[("a.json", "1")]).unwrap();
+    let link = folder.directory.path().join("link");
+    std::os::unix::fs::symlink(&link, &link).unwrap();
+    folder.store.directory = link;
+    assert_eq!(folder.current("new").await.unwrap_err(), Missing::Unknown);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_named() {
     let folder = with(&[("a.json", "1")]).unwrap();
     let missing = async |application: &str, environment: &str, name: &str| {
