@@ -45,28 +45,46 @@ impl Attributes {
     }
 
     /// Those of an open file. None where they cannot be held: over 64 KiB in all, a name that is no text, a file system without them.
-    pub(super) fn of(file: &File) -> Attributes {
-        Attributes::read(file).unwrap_or_default()
+    ///
+    /// # Errors
+    /// The kernel does not give them: a file must not lose them in silence because a disk failed for a moment.
+    pub(super) fn of(file: &File, path: &Path) -> Result<Attributes, InstallError> {
+        match Attributes::read(file) {
+            Ok(held) => Ok(held.unwrap_or_default()),
+            Err(errno) => Err(InstallError::at("read the attributes of", path)(errno)),
+        }
     }
 
-    fn read(file: &File) -> Option<Attributes> {
-        let names = sized(|buffer| rustix::fs::flistxattr(file, buffer)).ok()?;
+    fn read(file: &File) -> rustix::io::Result<Option<Attributes>> {
+        let names = match sized(|buffer| rustix::fs::flistxattr(file, buffer)) {
+            Ok(names) => names,
+            Err(Errno::NOTSUP) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
         let mut held = BTreeMap::new();
         let mut size = 0;
         for name in names.split(|byte| *byte == 0).filter(|name| is_held(name)) {
-            let value = sized(|buffer| rustix::fs::fgetxattr(file, name, buffer)).ok()?;
+            let value = match sized(|buffer| rustix::fs::fgetxattr(file, name, buffer)) {
+                Ok(value) => value,
+                // Taken off since it was listed.
+                Err(Errno::NODATA) => continue,
+                Err(errno) => return Err(errno),
+            };
             size += name.len() + value.len();
+            let Ok(name) = String::from_utf8(name.to_vec()) else {
+                return Ok(None);
+            };
             if size > GREATEST {
-                return None;
+                return Ok(None);
             }
-            held.insert(String::from_utf8(name.to_vec()).ok()?, value);
+            held.insert(name, value);
         }
-        Some(Attributes(Arc::new(held)))
+        Ok(Some(Attributes(Arc::new(held))))
     }
 
     /// Makes those of the file exactly these. The mode is to be set after it: an ACL changes the group bits.
     pub(super) fn give(&self, file: &File, path: &Path) -> Result<(), InstallError> {
-        let has = Attributes::of(file);
+        let has = Attributes::of(file, path)?;
         if has == *self {
             return Ok(());
         }

@@ -156,7 +156,7 @@ fn write_back(
 ) -> Result<bool, InstallError> {
     match file::open(own.fd(), kept, own.path_of(kept))? {
         Some(kept) => {
-            let (metadata, stat) = (kept.metadata(), kept.stat);
+            let (metadata, stat) = (kept.metadata()?, kept.stat);
             in_place::write_over(directory, name, &kept, &metadata, Some(&stat))
         }
         None => Ok(false),
@@ -186,7 +186,8 @@ fn is_right_already(directory: &Directory, name: &str, own: &Own, kept: &str) ->
         return false;
     };
     let digests = (target.digest(), kept.digest());
-    target.metadata() == kept.metadata()
+    let metadata = (target.metadata(), kept.metadata());
+    matches!(metadata, (Ok(left), Ok(right)) if left == right)
         && matches!(digests, (Ok(left), Ok(right)) if left == right)
 }
 
@@ -266,7 +267,7 @@ fn foreign_one(
 
 /// Going back must not fail on a file that is too large to be kept in history.
 fn read(there: Regular, target: &TargetPath) -> Result<Option<Foreign>, InstallError> {
-    let metadata = there.metadata();
+    let metadata = there.metadata()?;
     match there.bytes() {
         Ok(bytes) => Ok(Some(Foreign {
             target: target.clone(),

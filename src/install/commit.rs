@@ -130,7 +130,7 @@ fn copy(
 }
 
 fn fill_copy(original: &Regular, mut file: &File, path: &Path) -> Result<(), InstallError> {
-    let metadata = original.metadata();
+    let metadata = original.metadata()?;
     std::io::copy(&mut &original.file, &mut file)
         .map_err(InstallError::at("keep a copy of", path))?;
     // After the bytes: writing takes capabilities and set-id bits away.

@@ -30,13 +30,13 @@ impl Regular {
         open(directory.fd(), name, directory.path_of(name))
     }
 
-    pub(super) fn metadata(&self) -> Metadata {
-        Metadata {
+    pub(super) fn metadata(&self) -> Result<Metadata, InstallError> {
+        Ok(Metadata {
             uid: self.stat.st_uid,
             gid: self.stat.st_gid,
             mode: self.stat.st_mode & 0o7777,
-            attributes: Attributes::of(&self.file),
-        }
+            attributes: Attributes::of(&self.file, &self.path)?,
+        })
     }
 
     /// Device and inode.

@@ -45,7 +45,7 @@ pub(super) fn write_over(
     let length = new.stat.st_size.try_into().unwrap_or_default();
     reserve(&file, length).map_err(|errno| failed(errno.into()))?;
     // The new bytes must not be read by those who may read the old ones only, and the other way round.
-    let narrow = there.metadata().mode & metadata.mode & 0o777;
+    let narrow = there.stat.st_mode & metadata.mode & 0o777;
     attributes::set_mode(&file, &path, narrow)?;
     attributes::set_owner(&file, &path, metadata)?;
     (&new.file).rewind().map_err(failed)?;
@@ -64,7 +64,7 @@ pub(super) fn write_over(
 }
 
 fn dress(file: &File, there: &Regular, metadata: &Metadata) -> Result<(), InstallError> {
-    if there.metadata() == *metadata {
+    if there.metadata()? == *metadata {
         return Ok(());
     }
     attributes::set_owner(file, &there.path, metadata)?;

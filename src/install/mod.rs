@@ -256,7 +256,7 @@ impl Installer {
             Ok(None) => Ok(Found::Absent),
             Ok(Some(file)) => Ok(Found::File {
                 digest: file.digest()?,
-                metadata: file.metadata(),
+                metadata: file.metadata()?,
             }),
         }
     }
@@ -276,7 +276,7 @@ impl Installer {
         Ok(Some(Foreign {
             target: target.clone(),
             bytes: file.bytes()?.into(),
-            metadata: file.metadata(),
+            metadata: file.metadata()?,
         }))
     }
 

@@ -27,18 +27,21 @@ pub(super) fn stage(
     file::refuse_what_cannot_be_replaced(directory, name, kind)?;
     let like = Regular::open(directory, name)?;
     let path = directory.path_of(name);
+    let like = match &like {
+        None => None,
+        Some(like) => {
+            // What somebody else has put there has attributes of its own.
+            let along = match Attributes::of(&like.file, &path)? == metadata.attributes {
+                true => Along::ToNewBytes,
+                false => Along::Label,
+            };
+            Some((&like.file, along))
+        }
+    };
     let (own, file) = directory
         .in_own(|own| create(own, staged, &path))
         // A full disk may have room for the directory and none for the file.
         .inspect_err(|_| directory.tidy())?;
-    let like = like.as_ref().map(|like| {
-        // What somebody else has put there has attributes of its own.
-        let along = match Attributes::of(&like.file) == metadata.attributes {
-            true => Along::ToNewBytes,
-            false => Along::Label,
-        };
-        (&like.file, along)
-    });
     let filled = fill(&file, &path, bytes, metadata, like);
     if let Err(error) = filled {
         // After a failed fsync the kernel may call lost pages clean: this file is never synced again, it goes.

@@ -63,6 +63,8 @@ impl Drop for AbortOnDrop {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -84,5 +86,29 @@ mod tests {
         }
         assert!(dropped.await.is_err());
         assert_eq!(network.run(async { panic!("planted") }).await, None::<()>);
+    }
+
+    #[tokio::test]
+    async fn work_that_never_pauses_takes_no_time_from_whoever_waits_for_it() {
+        let network = Network::start().unwrap();
+        let enough = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&enough);
+        // Gives up, so that a failure is not a test that hangs.
+        let busy = network.run(async move {
+            let since = Instant::now();
+            while !heard.load(Ordering::Relaxed) && since.elapsed() < Duration::from_secs(30) {
+                std::thread::yield_now();
+            }
+        });
+        let others = async {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = busy => panic!("nobody else had a turn"),
+            () = others => enough.store(true, Ordering::Relaxed),
+        }
     }
 }

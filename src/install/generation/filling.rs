@@ -140,7 +140,12 @@ fn fill(
             let path = path.join(at);
             let made = open(&root, at.as_os_str(), &path)?;
             let made = made.ok_or_else(|| failed(Errno::NOENT))?;
-            dress(&File::from(made), entry, counterpart(like, at), &path)?;
+            dress(
+                &File::from(made),
+                entry,
+                counterpart(like, at, &path)?,
+                &path,
+            )?;
         }
     }
     Ok(root)
@@ -161,7 +166,7 @@ fn finish(
     dress(
         &File::from(root),
         entry,
-        counterpart(like, Path::new("")),
+        counterpart(like, Path::new(""), path)?,
         path,
     )
 }
@@ -181,12 +186,18 @@ fn write(
     let mut file = File::from(fd);
     file.write_all(bytes)
         .map_err(InstallError::at("write the new version of", path))?;
-    dress(&file, entry, counterpart(like, at), path)
+    dress(&file, entry, counterpart(like, at, path)?, path)
 }
 
 fn dress(made: &File, entry: &Entry, like: Option<File>, path: &Path) -> Result<(), InstallError> {
-    let kind = |file: &File| rustix::fs::fstat(file).map(|stat| Kind::of(stat.st_mode));
-    let like = like.filter(|like| kind(like).is_ok() && kind(like) == kind(made));
+    let kind = |file: &File| match rustix::fs::fstat(file) {
+        Ok(stat) => Ok(Kind::of(stat.st_mode)),
+        Err(errno) => Err(InstallError::at("look at", path)(errno)),
+    };
+    let like = match like {
+        Some(like) if kind(&like)? == kind(made)? => Some(like),
+        Some(_) | None => None,
+    };
     if entry.what == What::Directory {
         attributes::clear_inherited(made, path)?;
     }
@@ -197,23 +208,41 @@ fn dress(made: &File, entry: &Entry, like: Option<File>, path: &Path) -> Result<
 }
 
 /// What has this path in the directory that is there; it may be anybody's, so no link leads us out of it.
-fn counterpart(like: Option<&OwnedFd>, at: &Path) -> Option<File> {
+fn counterpart(
+    like: Option<&OwnedFd>,
+    at: &Path,
+    path: &Path,
+) -> Result<Option<File>, InstallError> {
+    let Some(like) = like else {
+        return Ok(None);
+    };
+    match open_counterpart(like, at) {
+        // Nothing that could be ours.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+        Err(errno) => Err(InstallError::at("copy the attributes to", path)(errno)),
+        Ok(found) => Ok(found),
+    }
+}
+
+fn open_counterpart(like: &OwnedFd, at: &Path) -> rustix::io::Result<Option<File>> {
     let at = if at.as_os_str().is_empty() {
         Path::new(".")
     } else {
         at
     };
-    let like = like?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     // First a look: merely opening a device can do something.
     let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let found = rustix::fs::openat2(like.as_fd(), at, look, Mode::empty(), resolve).ok()?;
-    let stat = rustix::fs::statat(&found, "", AtFlags::EMPTY_PATH).ok()?;
+    let found = rustix::fs::openat2(like.as_fd(), at, look, Mode::empty(), resolve)?;
+    let stat = rustix::fs::statat(&found, "", AtFlags::EMPTY_PATH)?;
     if !matches!(Kind::of(stat.st_mode), Kind::File | Kind::Directory) {
-        return None;
+        return Ok(None);
     }
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat2(like.as_fd(), at, flags, Mode::empty(), resolve);
-    opened.ok().map(File::from)
+    match rustix::fs::openat2(like.as_fd(), at, flags, Mode::empty(), resolve) {
+        // A file that its mode lets nobody read keeps being replaced.
+        Err(Errno::ACCESS) if stat.st_mode & 0o444 == 0 => Ok(None),
+        opened => Ok(Some(File::from(opened?))),
+    }
 }
