@@ -171,6 +171,7 @@ fn settings() -> Settings {
         root: None,
         ready_timeout: Duration::from_secs(300),
         stop_timeout: Duration::from_secs(30),
+        metrics: None,
         profiles: BTreeMap::new(),
         targets: BTreeMap::new(),
         services: BTreeMap::new(),

@@ -193,6 +193,7 @@ impl Arguments {
             root: None,
             ready_timeout: Duration::ZERO,
             stop_timeout: Duration::ZERO,
+            metrics: None,
             profiles: BTreeMap::new(),
             targets: BTreeMap::new(),
             services: BTreeMap::new(),

@@ -55,6 +55,7 @@ fn settings(directory: &Path, profiles: Vec<Profile>, targets: Vec<Target>) -> S
         root: None,
         ready_timeout: Duration::from_secs(300),
         stop_timeout: Duration::from_secs(30),
+        metrics: None,
         profiles: profiles
             .map(|one| (one.name.clone(), Arc::new(one)))
             .collect(),

@@ -1,8 +1,6 @@
 //! The control socket: HTTP over a unix socket in the runtime directory, for this host's operator only.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, socket};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::socket::UnixAddr;
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
@@ -27,6 +24,8 @@ use crate::transaction::Order;
 
 use super::forget::Forgotten;
 use super::history::Declared;
+use super::metrics::Pulse;
+use super::socket::{self, Open};
 use super::status::{Notes, Status};
 
 /// How long a daemon may take to say how it stands: longer is a daemon that hangs.
@@ -35,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is asked through the socket.
 pub enum Request {
     Status(oneshot::Sender<Status>),
+    Pulse(oneshot::Sender<Pulse>),
     Declared(oneshot::Sender<Declared>),
     Refresh {
         profiles: Option<BTreeSet<ProfileName>>,
@@ -86,16 +86,7 @@ impl Server {
     /// Makes the directory (0700) where it is missing, and the socket (0600). A socket that an earlier process left is
     /// replaced: the state directory's lock says that it is gone.
     pub fn start(path: &Path, requests: mpsc::Sender<Request>) -> std::io::Result<Server> {
-        make_directory(path)?;
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            let reason = "another daemon, of another state directory, listens there";
-            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, reason));
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = listen(path)?;
+        let listener = socket::listen(path, Open::ToUs)?;
         let router = Router::new()
             .route("/status", get(status))
             .route("/declared", get(declared))
@@ -125,25 +116,6 @@ impl Server {
     }
 }
 
-fn listen(path: &Path) -> std::io::Result<UnixListener> {
-    let socket = named(path)?;
-    // What a narrow umask has taken from ourselves.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    nix::sys::socket::listen(&socket, Backlog::MAXCONN)?;
-    UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
-}
-
-/// A socket whose name is closed to others from the first moment, whatever the umask is.
-fn named(path: &Path) -> std::io::Result<OwnedFd> {
-    let address = UnixAddr::new(path)?;
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    // The name gets the mode that the socket has when it is bound, less the umask.
-    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    bind(socket.as_raw_fd(), &address)?;
-    Ok(socket)
-}
-
 /// Whether a daemon could listen there: to be asked before anything is begun.
 pub fn fits(path: &Path) -> Result<(), ControlError> {
     match UnixAddr::new(path) {
@@ -155,19 +127,9 @@ pub fn fits(path: &Path) -> Result<(), ControlError> {
 /// Makes the socket's directory where it is missing, and looks whether a socket can be made in it: what can be known to go
 /// wrong is known before anything is begun.
 pub fn prepare(path: &Path) -> std::io::Result<()> {
-    make_directory(path)?;
+    socket::make_directory(path)?;
     let directory = path.parent().unwrap_or(Path::new("."));
     Ok(access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
-}
-
-fn make_directory(path: &Path) -> std::io::Result<()> {
-    let Some(directory) = path.parent().filter(|directory| !directory.exists()) else {
-        return Ok(());
-    };
-    if let Some(above) = directory.parent() {
-        std::fs::create_dir_all(above)?;
-    }
-    std::fs::DirBuilder::new().mode(0o700).create(directory)
 }
 
 /// The user at the other end, as the kernel knows it (SO_PEERCRED).

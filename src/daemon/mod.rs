@@ -8,11 +8,14 @@ pub mod forget;
 mod held;
 mod host;
 pub mod history;
+mod metrics;
 mod nap;
 mod post;
 mod queue;
 mod replace;
 mod report;
+mod signals;
+mod socket;
 pub mod status;
 mod supervisor;
 mod systemd;
@@ -49,6 +52,7 @@ use crate::settings::{ProfileName, Settings, SourceSettings, TargetPath};
 use crate::source::{Fault, Source};
 use crate::transaction::{Component, Hands, Machine, Pacing};
 
+use metrics::Counters;
 use queue::{Message, QueueHandle};
 
 /// Polls at the same time: a thousand profiles of one tick must not be a thousand connections. A poll waits for its turn
@@ -78,6 +82,7 @@ pub struct Daemon {
     starts: bool,
     permits: Arc<Semaphore>,
     news: Arc<Notify>,
+    counters: Counters,
     started_at: Timestamp,
 }
 
@@ -175,6 +180,7 @@ impl Daemon {
             starts: pacing != Pacing::Ignored,
             pacing,
             news: Arc::new(Notify::new()),
+            counters: Counters::new(),
         };
         let state = daemon.ledger.load().await?;
         daemon.sweep(&state).await;
@@ -191,6 +197,11 @@ impl Daemon {
     /// Woken whenever there is something new to see.
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
+    }
+
+    /// What was counted since the start.
+    fn counters(&self) -> Counters {
+        self.counters.clone()
     }
 
     /// Where the embedded server reads configurations, and where it listens, under `local` settings.
@@ -291,6 +302,7 @@ impl Daemon {
                 source: self.source.clone(),
                 permits: Arc::clone(&self.permits),
                 news: Arc::clone(&self.news),
+                counters: self.counters.clone(),
             };
             let handle = queue::start(machine, hands, shared);
             self.queues.push(Queue {

@@ -241,6 +241,11 @@ impl Status {
 }
 
 impl ServiceStatus {
+    /// Told, or nobody there to tell, or its files are not there yet.
+    pub(super) fn is_well(&self) -> bool {
+        self.waits || self.knows()
+    }
+
     fn knows(&self) -> bool {
         match self.state {
             ServiceCondition::Acknowledged | ServiceCondition::NotRunning => true,

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -18,7 +17,9 @@ use crate::words::{count, with_causes};
 
 use super::control::{self, Request};
 use super::forget::Forgotten;
+use super::metrics::{Exposition, Pulse};
 use super::nap::Naps;
+use super::signals::{Sent, Signals};
 use super::status::{Health, Status};
 use super::templates::Templates;
 use super::{Daemon, Post, Replaced, StartError, Systemd};
@@ -57,6 +58,7 @@ pub async fn supervise(
     child: Option<Child>,
 ) -> std::io::Result<RunEnd> {
     let (requests, inbox) = mpsc::channel(16);
+    let mut metrics = Exposition::new(requests.clone(), daemon.counters());
     let begun = Signals::catch(child.is_none())
         .and_then(|signals| Ok((signals, control::Server::start(&socket, requests)?)));
     let (signals, control) = match begun {
@@ -67,6 +69,7 @@ pub async fn supervise(
         }
     };
     let stop_timeout = daemon.settings().stop_timeout;
+    metrics.follow(daemon.settings());
     let mut supervisor = Supervisor {
         systemd: systemd.clone(),
         reread,
@@ -74,6 +77,7 @@ pub async fn supervise(
         news: daemon.news(),
         daemon: Some(daemon),
         child,
+        metrics,
         reload: None,
         templates: Templates::default(),
         askers: Vec::new(),
@@ -88,46 +92,9 @@ pub async fn supervise(
     let stop_timeout = supervisor.stop_timeout().unwrap_or(stop_timeout);
     systemd.stopping(stop_timeout.saturating_mul(2).saturating_add(MARGIN));
     control.stop().await;
+    supervisor.metrics.stop();
     supervisor.stop(stop_timeout).await;
     Ok(end)
-}
-
-/// Those that are ours.
-struct Signals(Option<Caught>);
-
-struct Caught {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-enum Sent {
-    Stop,
-    Reload,
-}
-
-impl Signals {
-    fn catch(ours: bool) -> std::io::Result<Signals> {
-        if !ours {
-            return Ok(Signals(None));
-        }
-        Ok(Signals(Some(Caught {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })))
-    }
-
-    async fn next(&mut self) -> Sent {
-        let Some(caught) = &mut self.0 else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = caught.terminate.recv() => Sent::Stop,
-            _ = caught.interrupt.recv() => Sent::Stop,
-            _ = caught.hangup.recv() => Sent::Reload,
-        }
-    }
 }
 
 /// Who wants to know what a reload came to.
@@ -149,6 +116,7 @@ struct Supervisor {
     daemon: Option<Daemon>,
     /// Of `exec`.
     child: Option<Child>,
+    metrics: Exposition,
     reload: Option<JoinHandle<(Daemon, Reloaded)>>,
     templates: Templates,
     askers: Vec<Asker>,
@@ -232,6 +200,13 @@ impl Supervisor {
             Request::Status(reply) => {
                 tokio::spawn(async move { reply.send(post.status().await) });
             }
+            Request::Pulse(reply) => {
+                let (ready, replacing) = (self.ready, self.reload.is_some());
+                tokio::spawn(async move {
+                    let alive = post.is_alive(replacing).await;
+                    reply.send(Pulse { alive, ready })
+                });
+            }
             Request::Declared(reply) => {
                 tokio::spawn(async move { reply.send(post.declared().await) });
             }
@@ -310,6 +285,7 @@ impl Supervisor {
 
     fn reloaded(&mut self, daemon: Daemon, outcome: Reloaded) {
         daemon.watch_templates(&mut self.templates);
+        self.metrics.follow(daemon.settings());
         self.post = daemon.post();
         self.daemon = Some(daemon);
         self.news.notify_one();

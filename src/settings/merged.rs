@@ -17,7 +17,7 @@ use super::text::Texts;
 use super::valid::{Profile, ProfileName, Service, ServiceName, Settings, TargetPath};
 use super::watch::WatchReader;
 use super::written::{self, File};
-use super::{Circumstances, environment, objection, service, yaml};
+use super::{Circumstances, environment, metrics, objection, service, yaml};
 
 /// What all files say together, nothing filled in.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Merged {
     root: Field<String>,
     ready_timeout: Field<Duration>,
     stop_timeout: Field<Duration>,
+    metrics: Field<written::Metrics>,
     profiles: Vec<Entry<written::Profile>>,
     targets: Vec<Entry<written::Target>>,
     services: Vec<Entry<written::Service>>,
@@ -56,6 +57,7 @@ impl Merged {
             root: main.root,
             ready_timeout: main.ready_timeout,
             stop_timeout: main.stop_timeout,
+            metrics: main.metrics,
             profiles: names.profiles.unite(main.profiles, "profile", findings),
             targets: names.targets.unite(main.targets, "target", findings),
             services: names.services.unite(main.services, "service", findings),
@@ -144,6 +146,7 @@ impl Merged {
         }
         let ready_timeout = timeout(&self.ready_timeout, "ready_timeout", 300, findings);
         let stop_timeout = timeout(&self.stop_timeout, "stop_timeout", 30, findings);
+        let metrics = metrics::listen(&self.metrics, findings);
         let settings = || {
             Some(Settings {
                 file: base.to_owned(),
@@ -152,6 +155,7 @@ impl Merged {
                 root,
                 ready_timeout: ready_timeout?,
                 stop_timeout: stop_timeout?,
+                metrics: metrics?,
                 profiles: all(profiles)?,
                 targets: all(targets)?,
                 services: all(services)?,
@@ -297,6 +301,7 @@ fn main_only(file: &File, texts: &Texts, findings: &mut Findings) {
             "stop_timeout",
             file.stop_timeout.given().map(|given| given.key),
         ),
+        ("metrics", file.metrics.given().map(|given| given.key)),
     ];
     for (key, at) in keys {
         if let Some(at) = at {

@@ -13,6 +13,7 @@ mod file_set;
 mod finding;
 mod keyword;
 mod merged;
+mod metrics;
 mod node;
 mod objection;
 mod origin;

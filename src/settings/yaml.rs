@@ -29,7 +29,7 @@ pub fn parse(text: &str, index: usize, findings: &mut Findings) -> Option<Node> 
         match parser.next_event() {
             None => break,
             Some(Err(error)) => {
-                builder.scan_error(&error);
+                builder.scan_error(&error, text);
                 return None;
             }
             Some(Ok((event, span))) => builder.event(event, span)?,
@@ -232,8 +232,10 @@ impl Builder<'_> {
         }
     }
 
-    fn scan_error(&mut self, error: &ScanError) {
+    fn scan_error(&mut self, error: &ScanError, text: &str) {
         let (line, column) = self.end.hold(error.marker());
+        // The parser counts bytes in a line that begins with `%`.
+        let column = column.min(nth_line(text, line).chars().count());
         let place = Place {
             text: self.text,
             line,

@@ -5,9 +5,9 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -20,23 +20,28 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn start() -> io::Result<Network> {
-        let runtime = Builder::new_current_thread()
-            // Whoever stops waiting is heard after one turn of a busy connection, not after dozens.
-            .global_queue_interval(1)
-            .event_interval(1)
-            .enable_all()
-            .build()?;
-        let handle = runtime.handle().clone();
         let (open, closed) = oneshot::channel::<()>();
+        let (begun, beginning) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("network".to_owned());
+        // The runtime is made where it is used: one that is dropped among tasks, because there is no thread for it, panics.
         thread.spawn(move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    // An error: whoever waits has gone.
+                    let _ = begun.send(Err(error));
+                    return;
+                }
+            };
+            let _ = begun.send(Ok(runtime.handle().clone()));
             // An error: the last clone is gone.
             let _ = runtime.block_on(closed);
             // A look-up of a name may be under way, and ends when it likes.
             runtime.shutdown_background();
         })?;
+        let died = |_| io::Error::other("the thread for the network has died");
         Ok(Network {
-            runtime: handle,
+            runtime: beginning.recv().map_err(died)??,
             _open: Arc::new(open),
         })
     }
@@ -50,6 +55,15 @@ impl Network {
         let _guard = AbortOnDrop(running.abort_handle());
         running.await.ok()
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        // Whoever stops waiting is heard after one turn of a busy connection, not after dozens.
+        .global_queue_interval(1)
+        .event_interval(1)
+        .enable_all()
+        .build()
 }
 
 struct AbortOnDrop(AbortHandle);

@@ -33,6 +33,7 @@ mod fetch_from_serve;
 mod hostile;
 mod isolation;
 mod layers;
+mod metrics;
 mod mount;
 mod notifications;
 mod once;

@@ -31,6 +31,7 @@ use polling::Answer;
 use waiting::Waiter;
 
 use super::drift::DriftWatch;
+use super::metrics::Counters;
 use super::report;
 use super::view::QueueView;
 use super::watches::Sightings;
@@ -79,6 +80,7 @@ pub struct Shared {
     pub permits: Arc<Semaphore>,
     /// Woken when there is something new to see.
     pub news: Arc<Notify>,
+    pub counters: Counters,
 }
 
 /// Starts a queue. Should its task ever die of a panic, another takes over from what the ledger holds: one defect must
@@ -283,6 +285,9 @@ impl Queue {
             if let Action::Say(outcome) = action {
                 self.drift.hear(&outcome, self.steady());
                 report::say(self.machine.component(), &outcome);
+                let (component, state) = (self.machine.component(), self.machine.state());
+                let now = self.hands.clock.now().wall;
+                self.shared.counters.hear(component, state, &outcome, now);
                 if let Outcome::Ordered { order, result, .. } = outcome {
                     self.ordered(order, result);
                 }

@@ -144,6 +144,9 @@ impl Queue {
             return;
         };
         slot.poller = Some(poller);
+        if let Some(polled) = &polled {
+            self.shared.counters.polled(&slot.names, polled);
+        }
         let mut settled = true;
         match polled {
             Some(Polled::Failed(fault)) => {

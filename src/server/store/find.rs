@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::files::ContentError;
 use crate::server::names::{self, ProfileId};
-use crate::words::with_causes;
 
 /// What of a profile is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +142,10 @@ fn there(
             Ok(Vec::new())
         }
         Err(error) => {
-            tracing::warn!(reason = %with_causes(&error), "the directory cannot be looked at");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the directory cannot be looked at"
+            );
             Err(Missing::Unknown)
         }
         Ok(entries) => Ok(entries),

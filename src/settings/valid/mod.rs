@@ -2,6 +2,7 @@
 
 mod child;
 mod conditions;
+mod metrics;
 mod pace;
 mod service;
 mod watch;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use child::*;
 pub use conditions::*;
+pub use metrics::*;
 pub use pace::*;
 pub use service::*;
 pub use watch::*;
@@ -31,6 +33,8 @@ pub struct Settings {
     pub root: Option<PathBuf>,
     pub ready_timeout: Duration,
     pub stop_timeout: Duration,
+    /// Where metrics and health are told; `None`: nowhere.
+    pub metrics: Option<Listen>,
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
     pub targets: BTreeMap<TargetPath, Arc<Target>>,
     pub services: BTreeMap<ServiceName, Arc<Service>>,

@@ -33,6 +33,7 @@ written!(
     root: String,
     ready_timeout: Duration,
     stop_timeout: Duration,
+    metrics: Metrics,
     profiles: Entries<Profile>,
     targets: Entries<Target>,
     services: Entries<Service>,
@@ -46,6 +47,8 @@ written!(Aws, "`aws`" {
     assume_role: AssumeRole,
     ca_bundle: String,
 });
+
+written!(Metrics, "`metrics`" { listen: String });
 
 written!(Local, "`local`" { directory: String });
 

@@ -199,6 +199,7 @@ impl World {
             root: None,
             ready_timeout: Duration::from_secs(300),
             stop_timeout: Duration::from_secs(30),
+            metrics: None,
             profiles: profiles
                 .into_iter()
                 .map(|one| (one.name.clone(), Arc::new(one)))
