@@ -195,3 +195,12 @@ pub fn error(status: &str, code: &str, message: &str, more: &str) -> Vec<u8> {
     ];
     reply(status, &headers, body.as_bytes())
 }
+
+/// The answer to AssumeRole: the key `AKIDROLE`, for ever.
+pub fn assumed_role() -> Vec<u8> {
+    let body = br#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+        <AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/R/s</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser>
+        <Credentials><AccessKeyId>AKIDROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+        <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"#;
+    reply("200 OK", &[("Content-Type", "text/xml")], body)
+}

@@ -13,7 +13,7 @@ use appconfigd::settings::{
 };
 use appconfigd::source::{FaultKind, Source};
 
-use crate::double::{Double, configuration, reply, started};
+use crate::double::{Double, assumed_role, configuration, reply, started};
 
 fn settings(source: SourceSettings) -> Settings {
     Settings {
@@ -213,11 +213,7 @@ fn a_role_is_assumed_with_its_external_id_at_its_own_endpoint() {
             let body = br#"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"#;
             return reply("403 Forbidden", &[("Content-Type", "text/xml")], body);
         }
-        let body = br#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
-            <AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/R/s</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser>
-            <Credentials><AccessKeyId>AKIDROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
-            <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"#;
-        reply("200 OK", &[("Content-Type", "text/xml")], body)
+        assumed_role()
     });
     let server = Double::start(|request, _| {
         if request.starts_session() {
