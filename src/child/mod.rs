@@ -100,7 +100,7 @@ impl Child {
         }
     }
 
-    /// Files of its have just been replaced. Counted and not timed: clocks can be set.
+    /// Files of its have just been replaced, or seen to be others. Counted and not timed: clocks can be set.
     pub fn files_changed(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
     }

@@ -89,7 +89,7 @@ impl Services {
         Services { child, ..self }
     }
 
-    /// Files have just been replaced that these services depend on.
+    /// Files that these services depend on have just been replaced, or have been seen to be others.
     pub fn files_changed<'a>(&self, mut services: impl Iterator<Item = &'a Service>) {
         if let Some(child) = &self.child
             && services.any(|service| matches!(service.notify, Notify::Child(_)))

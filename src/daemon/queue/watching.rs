@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::task::JoinSet;
@@ -31,7 +32,11 @@ pub(super) fn start(hands: &Hands, messages: &WeakUnboundedSender<Message>) -> J
     let watches = watches.values().cloned();
     let lookout = Lookout::new(watches, ground, hands.clock.clone());
     let messages = messages.clone();
+    let (component, services) = (Arc::clone(&hands.component), hands.services.clone());
     task.spawn(lookout.run(move |sightings| {
+        let told = sightings.keys().flat_map(|watch| component.told_by(watch));
+        let told = told.filter_map(|name| component.services.get(name));
+        services.files_changed(told.map(AsRef::as_ref));
         let sent = messages
             .upgrade()
             .map(|messages| messages.send(Message::Watched(sightings)));

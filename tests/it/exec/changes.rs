@@ -135,3 +135,28 @@ fn a_new_version_ends_the_rest_of_a_child_that_fails_with_the_old_one() {
     world.wait_for_status("/services/app/state", &json!("acknowledged"));
     assert_eq!(exec.stop(), Some(7), "{}", world.log());
 }
+
+#[test]
+fn a_watch_tells_the_child_of_files_that_are_not_ours() {
+    let key = "root/etc/key.pem";
+    for (on_change, answer) in [
+        ("{signal: HUP}", &[r#"hup {"v":1}"#][..]),
+        ("restart", &["term", r#"start {"v":1}"#]),
+    ] {
+        let lines = declared(&format!("on_change: {on_change}"), "");
+        let watch = "watches: {keys: {paths: /etc/key.pem, notify: app}}\n";
+        let (world, _server) = world(&format!("{lines}{watch}"));
+        world.write(key, "one");
+        let exec = app(&world);
+        let mut expected = vec![r#"start {"v":1}"#];
+        wait_for_events(&world, &expected);
+        wait_for_log(&world, "looked at");
+        for text in ["two", "three"] {
+            world.write(key, text);
+            expected.extend(answer);
+            wait_for_events(&world, &expected);
+        }
+        world.wait_for_status("/services/app/state", &json!("acknowledged"));
+        assert_eq!(exec.stop(), Some(7), "{}", world.log());
+    }
+}
