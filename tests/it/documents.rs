@@ -107,6 +107,23 @@ fn every_key_of_the_settings_has_its_line_in_the_reference() {
 }
 
 #[test]
+fn what_other_programs_call_it_leads_to_a_key_or_says_why_not() {
+    let page = |name: &str| std::fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let (services, settings) = (page("services.md"), page("settings.md"));
+    let (_, tables) = services
+        .split_once("\n## Other programs, option by option\n")
+        .expect("the tables");
+    let problems = wrong_rows(tables, &settings);
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let programs = tables.lines().filter(|line| line.starts_with("### "));
+    assert_eq!(programs.count(), 6, "the programs of the tables");
+    let planted = "| option | here |\n|---|---|\n| `a` | [`mode`](settings.md#targets) |\n| `b` | [`moed`](settings.md#targets) |\n\
+                   | `c` | [`mode`](settings.md#watches) |\n| `d` | no |\n| `e` | `mode` |\n";
+    let found = wrong_rows(planted, &settings);
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
 fn every_command_has_its_section_on_the_page_of_commands() {
     let help = World::new().output(&["--help"]);
     let help = String::from_utf8(help.stdout).unwrap();
@@ -256,6 +273,54 @@ fn documents() -> Vec<PathBuf> {
     files
         .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
         .collect()
+}
+
+/// Rows of tables `| option | here |` that name a key which the settings do not have in the section that they lead to, or
+/// that neither lead anywhere nor say why not.
+fn wrong_rows(tables: &str, settings: &str) -> Vec<String> {
+    let rows = tables
+        .lines()
+        .filter(|line| line.starts_with("| ") && *line != "| option | here |");
+    let cells = rows.filter_map(|row| Some((row, row.strip_suffix(" |")?.rsplit_once(" | ")?.1)));
+    let wrong = |here: &str| {
+        let reason = (here.starts_with("no") || here.starts_with("always"))
+            && [": ", "; "].iter().any(|mark| here.contains(mark));
+        if links(here).is_empty() && !reason {
+            return Some("leads nowhere and gives no reason".to_owned());
+        }
+        let labelled = here.split("[`").skip(1).filter_map(|rest| {
+            let (label, rest) = rest.split_once('`')?;
+            Some((
+                label,
+                rest.strip_prefix("](settings.md#")?.split_once(')')?.0,
+            ))
+        });
+        labelled
+            .filter(|(label, _)| label.starts_with(|c: char| c.is_ascii_lowercase()))
+            .find(|(key, anchor)| {
+                let row = settings.contains(&format!("\n| `{key}` |"));
+                !row || !section(settings, anchor).contains(&format!("`{key}`"))
+            })
+            .map(|(key, anchor)| format!("no key `{key}` at settings.md#{anchor}"))
+    };
+    cells
+        .filter_map(|(row, here)| Some(format!("{row}\n  {}", wrong(here)?)))
+        .collect()
+}
+
+/// The text below a heading, up to the next one.
+fn section(text: &str, anchor: &str) -> String {
+    let mut within = false;
+    let mut section = String::new();
+    for line in text.lines() {
+        if line.starts_with('#') {
+            within = anchors(line).contains_key(anchor);
+        } else if within {
+            section.push_str(line);
+            section.push('\n');
+        }
+    }
+    section
 }
 
 /// The keys of `written!(…, "…" { key: Type, … });`, each once.
