@@ -34,6 +34,7 @@ mod hostile;
 mod isolation;
 mod layers;
 mod metrics;
+mod migrate;
 mod mount;
 mod notifications;
 mod once;
