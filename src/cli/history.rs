@@ -1,18 +1,18 @@
-//! `history`: configurations that were received, files that were kept.
+//! `history`: configurations that were received, files that were kept, what commands wrote.
 
 use super::recorded::Recorded;
 use super::screen::{json, out, unknown};
 use super::start::runtime;
 use super::{Exit, Globals};
 use crate::clock::second_of;
-use crate::daemon::history::{History, Mark};
-use crate::settings::{ProfileName, TargetPath};
+use crate::daemon::history::{History, Mark, WhatRan};
+use crate::settings::{ProfileName, ServiceName, TargetPath};
 
-/// Lists configurations that were received, and files of others that were replaced; also without a daemon
+/// Lists configurations that were received, files of others that were replaced, and what commands wrote; also without a daemon
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Only this profile, or the target of this path
-    #[arg(value_name = "PROFILE|PATH")]
+    /// Only this profile, this service, or the target of this path
+    #[arg(value_name = "PROFILE|SERVICE|PATH")]
     name: Option<String>,
     /// One JSON document, schema 1
     #[arg(long)]
@@ -26,14 +26,27 @@ impl Arguments {
             Ok(recorded) => recorded,
             Err(exit) => return exit,
         };
-        let mut history = History::of(&recorded.declared, &recorded.state);
+        let runs = match recorded.runs() {
+            Ok(runs) => runs,
+            Err(exit) => return exit,
+        };
+        let mut history = History::of(&recorded.declared, &recorded.state, runs);
         if let Some(name) = &self.name {
             let path = TargetPath::meant(name, |path| history.targets.contains_key(path));
             let profile = ProfileName::from(name.as_str());
             history.profiles.retain(|one, _| *one == profile);
             history.targets.retain(|one, _| Some(one) == path.as_ref());
-            if history.profiles.is_empty() && history.targets.is_empty() {
-                return unknown("profile or target", name);
+            let service = ServiceName::from(name.as_str());
+            history.services.retain(|one, _| *one == service);
+            history
+                .validations
+                .retain(|one, _| Some(one) == path.as_ref());
+            let known = !history.profiles.is_empty()
+                || !history.targets.is_empty()
+                || !history.services.is_empty()
+                || recorded.state.services.contains_key(&service);
+            if !known {
+                return unknown("profile, service or target", name);
             }
         }
         match self.json {
@@ -62,16 +75,31 @@ fn print(history: &History) {
             out!("  {digest}{label} since {since}, {size} bytes{marks}");
         }
     }
-    for (path, files) in history
-        .targets
-        .iter()
-        .filter(|(_, files)| !files.is_empty())
-    {
+    for (path, files) in &history.targets {
+        let validations = history.validations.get(path);
+        if files.is_empty() && validations.is_none() {
+            continue;
+        }
         out!("target {path}");
         for file in files {
             let (digest, size) = (file.digest.short(), file.size);
             let at = second_of(file.at);
             out!("  {digest} found at {at}, {size} bytes: {}", file.reason);
+        }
+        print_runs(validations.into_iter().flatten());
+    }
+    for (name, runs) in &history.services {
+        out!("service {name}");
+        print_runs(runs.iter());
+    }
+}
+
+fn print_runs<'a>(runs: impl Iterator<Item = &'a WhatRan>) {
+    for run in runs {
+        let at = second_of(run.at);
+        out!("  {} at {at}: `{}` {}", run.what, run.command, run.outcome);
+        for line in run.output.lines() {
+            out!("    {line}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Exit, Globals};
 use crate::daemon::control::{Client, ControlError};
 use crate::daemon::history::Declared;
 use crate::daemon::{StartError, offline_source};
-use crate::ledger::{Ledger, LedgerError, State};
+use crate::ledger::{CommandRun, Ledger, LedgerError, State};
 use crate::protocol::Digest;
 
 /// The fewest digits of a digest that name a version.
@@ -52,6 +52,11 @@ impl Recorded {
             directory,
             root,
         })
+    }
+
+    /// What commands wrote, the oldest first.
+    pub fn runs(&self) -> Result<Vec<CommandRun>, Exit> {
+        Ledger::read_runs(&self.directory).map_err(|error| unread(error, &self.directory))
     }
 
     pub fn body(&self, digest: Digest) -> Result<Vec<u8>, Exit> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{FoundFile, State, Version};
+use crate::ledger::{CommandRun, FoundFile, RunFor, State, Version};
 use crate::protocol::{Digest, Identity};
-use crate::settings::{ProfileName, Settings, TargetPath};
+use crate::settings::{ProfileName, ServiceName, Settings, TargetPath};
 use crate::source::Source;
 
 use super::view::QueueView;
@@ -67,6 +67,22 @@ pub struct History {
     pub schema: u32,
     pub profiles: BTreeMap<ProfileName, Vec<Received>>,
     pub targets: BTreeMap<TargetPath, Vec<KeptFile>>,
+    /// What services' `check`, `command` and `probe` wrote.
+    pub services: BTreeMap<ServiceName, Vec<WhatRan>>,
+    /// What targets' `validate_command` wrote.
+    pub validations: BTreeMap<TargetPath, Vec<WhatRan>>,
+}
+
+/// A command that was run.
+#[derive(Clone, Debug, Serialize)]
+pub struct WhatRan {
+    /// `check`, `notify`, `probe` or `validate`.
+    pub what: String,
+    pub at: Timestamp,
+    pub command: String,
+    pub outcome: String,
+    /// The last 4 KiB at most.
+    pub output: String,
 }
 
 /// A configuration.
@@ -108,11 +124,29 @@ pub struct KeptFile {
 }
 
 impl History {
-    pub fn of(declared: &Declared, state: &State) -> History {
+    /// `runs`: the oldest first.
+    pub fn of(declared: &Declared, state: &State, runs: Vec<CommandRun>) -> History {
         let profiles = declared.profiles.iter();
         let targets = declared.targets.keys();
+        let mut services: BTreeMap<_, Vec<WhatRan>> = BTreeMap::new();
+        let mut validations: BTreeMap<_, Vec<WhatRan>> = BTreeMap::new();
+        for run in runs.into_iter().rev() {
+            let whose = match run.whose {
+                RunFor::Service(name) => services.entry(name).or_default(),
+                RunFor::Target(path) => validations.entry(path).or_default(),
+            };
+            whose.push(WhatRan {
+                what: run.what,
+                at: run.at,
+                command: run.command,
+                outcome: run.outcome,
+                output: run.output,
+            });
+        }
         History {
             schema: 1,
+            services,
+            validations,
             profiles: profiles
                 .map(|(name, profile)| (name.clone(), received(&profile.identity, state)))
                 .collect(),

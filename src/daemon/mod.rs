@@ -293,7 +293,7 @@ impl Daemon {
                 content: Arc::clone(&self.content),
                 installer: self.installer.clone(),
                 ledger: self.ledger.clone(),
-                services: self.services.clone(),
+                services: self.services.for_another(),
                 clock: self.clock.clone(),
                 pacing: self.pacing.clone(),
                 ready: ready.subscribe(),

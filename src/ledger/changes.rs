@@ -138,6 +138,7 @@ impl<'a> Changes<'a> {
                 watch,
                 digest,
             } => self.watch_acknowledged(service, watch, digest.as_ref()),
+            Change::WatchChanged { watch, at } => self.watch_changed(watch, *at),
             Change::WatchDropped { service, watch } => self.watch_dropped(service, watch),
             Change::Service { service, record } => match record {
                 Some(record) => self.execute(
@@ -168,6 +169,7 @@ impl<'a> Changes<'a> {
             },
             Change::ProfileForgotten { identity } => self.forget_profile(identity),
             Change::TargetForgotten { target } => self.forget_target(target.as_str()),
+            Change::Ran(run) => self.ran(run),
             Change::FileKept { file, bytes } => {
                 let file = file.holding(bytes);
                 self.keep_body(&file.digest, bytes)?;

@@ -138,6 +138,7 @@ impl Changes<'_> {
             "DELETE FROM installed_parts WHERE target = ?1",
             "DELETE FROM acknowledged WHERE target = ?1",
             "DELETE FROM held_targets WHERE target = ?1",
+            "DELETE FROM runs WHERE target = ?1",
         ] {
             self.execute(delete, [target])?;
         }

@@ -12,6 +12,7 @@ mod presence;
 mod reader;
 mod record;
 mod rows;
+mod runs;
 mod schema;
 mod state;
 mod store;
@@ -79,6 +80,12 @@ impl Ledger {
     pub fn read_body(directory: &Path, digest: Digest) -> Result<Option<Bytes>, LedgerError> {
         let body = reader::read(directory, |connection| rows::body(connection, digest))?;
         Ok(body.flatten())
+    }
+
+    /// What commands wrote, the oldest first, as `read`: without the lock. Bounded for every service and target.
+    pub fn read_runs(directory: &Path) -> Result<Vec<CommandRun>, LedgerError> {
+        let runs = reader::read(directory, runs::rows)?;
+        Ok(runs.unwrap_or_default())
     }
 
     /// Where its files lie.

@@ -210,7 +210,31 @@ pub struct FoundFile {
     pub reason: String,
 }
 
-/// Everything but bodies.
+/// A command that was run, and the end of what it wrote: what `history` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandRun {
+    pub whose: RunFor,
+    /// A word: `check`, `notify`, `probe` or `validate`.
+    pub what: String,
+    /// When it had ended.
+    pub at: Timestamp,
+    /// One line.
+    pub command: String,
+    /// How it ended, in words.
+    pub outcome: String,
+    /// At most 4 KiB, the last of it; control characters escaped.
+    pub output: String,
+}
+
+/// Whom a command belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunFor {
+    Service(ServiceName),
+    /// Its `validate_command`.
+    Target(TargetPath),
+}
+
+/// Everything but bodies and what commands wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub sessions: BTreeMap<Identity, SavedSession>,
@@ -224,6 +248,8 @@ pub struct State {
     pub acknowledged: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
     /// The state of watched files that services were told of. `None`: unknown, which is pending.
     pub watched: BTreeMap<ServiceName, BTreeMap<WatchName, Option<Digest>>>,
+    /// When watched files were last seen to have changed.
+    pub watch_changes: BTreeMap<WatchName, Timestamp>,
     pub services: BTreeMap<ServiceName, ServiceRecord>,
     /// When it was last notified, whatever came of it.
     pub notified: BTreeMap<ServiceName, Timestamp>,
@@ -294,7 +320,12 @@ pub enum Change {
         watch: WatchName,
         digest: Option<Digest>,
     },
-    /// The pair has no row any more.
+    /// Another state of a watch was seen.
+    WatchChanged {
+        watch: WatchName,
+        at: Timestamp,
+    },
+    /// The pair has no row any more; with the last one of a watch it is forgotten when that changed.
     WatchDropped {
         service: ServiceName,
         watch: WatchName,
@@ -346,6 +377,8 @@ pub enum Change {
     TargetForgotten {
         target: TargetPath,
     },
+    /// Keeps the newest 5 of every service or target and each of its errands; nothing in the state changes.
+    Ran(CommandRun),
     /// Bytes that go to history.
     FileKept {
         file: FoundFile,

@@ -46,13 +46,17 @@ CREATE TABLE held_targets (target TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL
 ";
 
 /// What version 2 added: when services are notified, tried again, and which parts of a file they depend on; ACL and `user.*`
-/// attributes of installed files, for those that have any.
+/// attributes of installed files, for those that have any; when watched files changed;
+/// what commands wrote.
 const SINCE_2: &str = "
 CREATE TABLE notified (service TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE waits (service TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE retries (service TEXT NOT NULL PRIMARY KEY, failures INTEGER NOT NULL, trying_seconds TEXT NOT NULL, last TEXT NOT NULL, pause_seconds TEXT NOT NULL, definition TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE installed_parts (target TEXT NOT NULL, service TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (target, service)) STRICT, WITHOUT ROWID;
 CREATE TABLE installed_attributes (target TEXT NOT NULL PRIMARY KEY, attributes TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE watch_changes (watch TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (id INTEGER PRIMARY KEY, service TEXT, target TEXT, what TEXT NOT NULL, at TEXT NOT NULL, command TEXT NOT NULL, outcome TEXT NOT NULL, output TEXT NOT NULL, CHECK ((service IS NULL) <> (target IS NULL))) STRICT;
+CREATE INDEX runs_of ON runs (service, target, what);
 ";
 
 /// Makes the tables in an empty database.

@@ -95,12 +95,18 @@ impl State {
                 let watches = self.watched.entry(service.clone()).or_default();
                 watches.insert(watch.clone(), *digest);
             }
+            Change::WatchChanged { watch, at } => {
+                self.watch_changes.insert(watch.clone(), *at);
+            }
             Change::WatchDropped { service, watch } => {
                 if let Some(watches) = self.watched.get_mut(service) {
                     watches.remove(watch);
                     if watches.is_empty() {
                         self.watched.remove(service);
                     }
+                }
+                if !self.watched.values().any(|rows| rows.contains_key(watch)) {
+                    self.watch_changes.remove(watch);
                 }
             }
             Change::Service { service, record } => {
@@ -150,6 +156,7 @@ impl State {
                 });
                 self.history_bytes = self.count_history_bytes();
             }
+            Change::Ran(_) => {}
             Change::FileKept { file, bytes } => self.keep(file.holding(bytes), limits),
         }
     }

@@ -395,6 +395,7 @@ fn pages(change: &Change) -> usize {
     match change {
         Change::Received { configuration, .. } => 4 + configuration.bytes().len() / PAGE,
         Change::FileKept { bytes, .. } => 4 + bytes.len() / PAGE,
+        Change::Ran(run) => 4 + run.output.len() / PAGE,
         _ => 3,
     }
 }

@@ -8,7 +8,7 @@ use super::columns::{Seconds, Text, digest_text, text};
 use super::record::{Retry, State};
 use super::rows::{each, service};
 use super::schema;
-use crate::settings::ServiceName;
+use crate::settings::{ServiceName, WatchName};
 
 /// A ledger of an older schema has none of these rows.
 pub(super) fn rows(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
@@ -21,6 +21,14 @@ pub(super) fn rows(connection: &Connection, state: &mut State) -> rusqlite::Resu
     })?;
     each(connection, "SELECT service, since FROM waits", |row| {
         state.waits.insert(service(row, 0)?, text(row, 1)?);
+        Ok(())
+    })?;
+    each(connection, "SELECT watch, at FROM watch_changes", |row| {
+        let watch: String = row.get(0)?;
+        let at = text(row, 1)?;
+        state
+            .watch_changes
+            .insert(WatchName::from(watch.as_str()), at);
         Ok(())
     })?;
     each(

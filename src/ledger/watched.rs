@@ -1,8 +1,10 @@
 //! The rows of services and the watches whose state they were told of. They stand among those of targets, as `watch:NAME`,
 //! which no path can be.
 
+use jiff::Timestamp;
+
 use super::changes::Changes;
-use super::columns::digest_text;
+use super::columns::{Text, digest_text};
 use crate::protocol::Digest;
 use crate::settings::{ServiceName, WatchName};
 
@@ -38,6 +40,18 @@ impl Changes<'_> {
         self.execute(
             "DELETE FROM acknowledged WHERE service = ?1 AND target = ?2",
             (service.as_str(), column(watch)),
+        )?;
+        self.execute(
+            "DELETE FROM watch_changes WHERE watch = ?1
+             AND NOT EXISTS (SELECT 1 FROM acknowledged WHERE target = ?2)",
+            (watch.as_str(), column(watch)),
+        )
+    }
+
+    pub(super) fn watch_changed(&self, watch: &WatchName, at: Timestamp) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO watch_changes (watch, at) VALUES (?1, ?2)",
+            (watch.as_str(), Text(at)),
         )
     }
 }

@@ -10,8 +10,7 @@ use tokio::process::Child;
 
 use super::invocation::Invocation;
 use super::output::Output;
-use super::{Pidfd, Shown, StartError, Surroundings, lookup};
-use crate::settings::Command;
+use super::{Pidfd, StartError, Surroundings, lookup};
 
 /// The group of one running command. Dropping it kills the group unless its leader has been reaped.
 pub struct Group {
@@ -28,7 +27,6 @@ impl Group {
         reason = "one of the two places that start children"
     )]
     pub fn start(
-        command: &Command,
         invocation: &Invocation,
         surroundings: &Surroundings,
     ) -> io::Result<(Group, Output)> {
@@ -38,7 +36,6 @@ impl Group {
         std::fs::metadata(directory)
             .map_err(|error| wrap(error, |e| StartError::Directory(directory.into(), e)))?;
         let (reader, writer) = io::pipe()?;
-        let output = Output::new(reader, Shown(command).to_string())?;
 
         let mut starting = tokio::process::Command::new(&path);
         let mut words = invocation.words.iter();
@@ -54,7 +51,9 @@ impl Group {
             .stdout(writer.try_clone()?)
             .stderr(writer);
         // `starting` holds the write end of the pipe; as long as it lives the output has no end.
-        Ok((Group::of(starting, &path)?, output))
+        let group = Group::of(starting, &path)?;
+        let output = Output::new(reader, surroundings.occasion.clone(), group.pid())?;
+        Ok((group, output))
     }
 
     /// Starts what is ready to be started, as the leader of a group of its own.

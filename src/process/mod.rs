@@ -59,6 +59,16 @@ pub struct Surroundings {
     /// Added to the allow-listed variables (PATH, HOME, LANG, LC_*, TZ, USER, LOGNAME, SHELL, TMPDIR).
     pub variables: Vec<(String, String)>,
     pub options: CommandOptions,
+    pub occasion: Occasion,
+}
+
+/// For whom and for what a command runs: fields of what the log says of it.
+#[derive(Clone, Debug, Default)]
+pub struct Occasion {
+    pub service: Option<String>,
+    pub target: Option<String>,
+    /// A word, such as `check`.
+    pub what: Option<&'static str>,
 }
 
 /// Why a command could not be started; travels inside the `io::Error` of [`run`].
@@ -140,7 +150,13 @@ impl Surroundings {
             directory: directory.unwrap_or(&self.directory).clone(),
             variables: self.variables.clone(),
             options: options.clone(),
+            occasion: self.occasion.clone(),
         }
+    }
+
+    /// The same for this occasion.
+    pub fn on(self, occasion: Occasion) -> Surroundings {
+        Surroundings { occasion, ..self }
     }
 
     /// The same with more variables; later ones win.
@@ -167,9 +183,11 @@ async fn run_within(
     limit: Duration,
 ) -> io::Result<Run> {
     let invocation = Invocation::of(command, surroundings, limit)?;
-    let (mut group, mut output) = Group::start(command, &invocation, surroundings)?;
+    let (mut group, mut output) = Group::start(&invocation, surroundings)?;
     let mut unit = invocation.unit.map(Unit::new);
-    debug!(command = %Shown(command), pid = group.pid(), "started");
+    let (pid, occasion) = (group.pid(), &surroundings.occasion);
+    let (service, target) = (occasion.service.as_deref(), occasion.target.as_deref());
+    debug!(service, target_path = target, what = occasion.what, pid, command = %Shown(command), "started");
     let in_time = {
         let mut reading = pin!(output.drain());
         let wait = async {
@@ -195,7 +213,7 @@ async fn run_within(
         end_group(&mut group, &mut output, grace).await;
         Ended::TimedOut
     };
-    debug!(command = %Shown(command), pid = group.pid(), ?ended, "ended");
+    debug!(service, target_path = target, what = occasion.what, pid, command = %Shown(command), ?ended, "ended");
     Ok(Run {
         ended,
         output: output.finish(),

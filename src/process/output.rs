@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tracing::debug;
 
+use super::Occasion;
 use crate::words;
 
 /// Bytes of output that are kept.
@@ -26,7 +27,8 @@ pub struct Output {
 }
 
 struct Kept {
-    command: String,
+    occasion: Occasion,
+    pid: i32,
     tail: VecDeque<u8>,
     line: Vec<u8>,
     logged: usize,
@@ -34,10 +36,12 @@ struct Kept {
 }
 
 impl Output {
-    pub fn new(pipe: PipeReader, command: String) -> io::Result<Output> {
+    /// `pid`: who writes.
+    pub fn new(pipe: PipeReader, occasion: Occasion, pid: i32) -> io::Result<Output> {
         let pipe = Receiver::from_owned_fd(OwnedFd::from(pipe))?;
         let kept = Kept {
-            command,
+            occasion,
+            pid,
             tail: VecDeque::new(),
             line: Vec::new(),
             logged: 0,
@@ -109,10 +113,21 @@ impl Kept {
     fn log(&mut self) {
         if !self.line.is_empty() && self.logged < LOGGED {
             let line = words::escape(&String::from_utf8_lossy(&self.line), &['\n']);
-            debug!(command = %self.command, line, "output");
+            let Occasion {
+                service,
+                target,
+                what,
+            } = &self.occasion;
+            let (service, target_path) = (service.as_deref(), target.as_deref());
+            let pid = self.pid;
+            debug!(service, target_path, what, pid, line, "output");
             self.logged += 1;
             if self.logged == LOGGED {
-                debug!(command = %self.command, "further output is not logged");
+                let lines = LOGGED;
+                debug!(
+                    service,
+                    target_path, what, pid, lines, "further output is not logged"
+                );
             }
         }
         self.line.clear();
@@ -142,7 +157,7 @@ mod tests {
             parts in proptest::collection::vec(proptest::collection::vec(1u8.., 1..6000), 0..6)
         ) {
             let mut kept = Kept {
-                command: String::new(), tail: VecDeque::new(), line: Vec::new(), logged: 0, closed: false,
+                occasion: Occasion::default(), pid: 1, tail: VecDeque::new(), line: Vec::new(), logged: 0, closed: false,
             };
             let mut all = Vec::new();
             for part in &parts {

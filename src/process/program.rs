@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::group::Group;
 use super::{Ended, Surroundings, lookup};
-use crate::settings::{Command, CommandOptions};
+use crate::settings::Command;
 
 /// Between us and our service manager: a child that inherits them speaks in our name.
 const OURS: [&str; 6] = [
@@ -33,8 +33,7 @@ impl Program {
     pub fn start(command: &Command, variables: &[(String, String)]) -> io::Result<Program> {
         let here = Surroundings {
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            variables: Vec::new(),
-            options: CommandOptions::default(),
+            ..Surroundings::default()
         };
         let path = lookup::program(lookup::name(command), &here)?;
         let mut starting = tokio::process::Command::new(&path);

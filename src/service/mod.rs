@@ -7,6 +7,7 @@ mod http;
 mod left_behind;
 mod pid_file;
 mod probe;
+mod ran;
 mod request;
 mod running_process;
 mod signal;
@@ -21,12 +22,18 @@ use jiff::Timestamp;
 use crate::child::Child;
 use crate::clock::{Clock, Now};
 use crate::process::Surroundings;
-use crate::settings::{Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarget, Whose};
+use crate::settings::{
+    Command, Notify, ProbeAsk, ReloadVerb, Service, SignalTarget, TargetPath, Whose,
+};
+
+pub use ran::{Errand, Owner, Ran};
 
 use clocks::Clocks;
+use command::Asked;
 use http::Http;
 use left_behind::LeftBehind;
 use pid_file::PidFile;
+use ran::Runs;
 use signal::Recipient;
 use unit::Unit;
 
@@ -61,6 +68,8 @@ pub struct Services {
     surroundings: Surroundings,
     http: Http,
     left_behind: LeftBehind,
+    /// Commands that nobody has recorded yet.
+    runs: Runs,
     clock: Clock,
     /// Of `exec`.
     child: Option<Child>,
@@ -78,6 +87,7 @@ impl Services {
             surroundings,
             http: Http::default(),
             child: None,
+            runs: Runs::default(),
             left_behind: LeftBehind::of_our_unit(),
             began: clock.now(),
             clock,
@@ -87,6 +97,27 @@ impl Services {
     /// The same with the child of `exec` as one of the programs that can be notified.
     pub fn with_child(self, child: Option<Child>) -> Services {
         Services { child, ..self }
+    }
+
+    /// The same for somebody else, who records what commands write.
+    pub fn for_another(&self) -> Services {
+        Services {
+            runs: Runs::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The commands that have ended since this was asked last, the oldest first; of each service or target and errand a few.
+    pub fn ran(&self) -> Vec<Ran> {
+        self.runs.take()
+    }
+
+    /// Takes back what could not be recorded.
+    pub fn put_back(&self, ran: Vec<Ran>) {
+        let since = self.runs.take();
+        for one in ran.into_iter().chain(since) {
+            self.runs.add(one);
+        }
     }
 
     /// Files that these services depend on have just been replaced, or have been seen to be others.
@@ -182,9 +213,17 @@ impl Services {
     }
 
     /// `validate_command` of a target; `{staged}` in argv is `staged`.
-    pub async fn check_staged(&self, command: &Command, staged: &Path, limit: Duration) -> Verdict {
+    pub async fn check_staged(
+        &self,
+        target: &TargetPath,
+        command: &Command,
+        staged: &Path,
+        limit: Duration,
+    ) -> Verdict {
+        let owner = Owner::Target(target.clone());
+        let asked = self.asked(owner, Errand::Validate, self.surroundings.clone());
         match command::with_staged(command, staged) {
-            Ok(command) => command::judge(&command, &self.surroundings, limit).await,
+            Ok(command) => asked.judge(&command, limit).await,
             Err(text) => Verdict::Undecided(text),
         }
     }
@@ -193,8 +232,8 @@ impl Services {
     pub async fn check(&self, service: &Service, about: &[(String, String)]) -> Verdict {
         match &service.check {
             Some(check) => {
-                let surroundings = self.of(service, about);
-                let verdict = command::judge(check, &surroundings, service.timeout).await;
+                let asked = self.asked_of(service, Errand::Check, about);
+                let verdict = asked.judge(check, service.timeout).await;
                 self.left_behind.look(&service.name);
                 verdict
             }
@@ -226,8 +265,8 @@ impl Services {
                 child::notify(self.child.as_ref(), rules, self.since(since)).await
             }
             Notify::Command(command) => {
-                let surroundings = self.of(service, about);
-                let verdict = command::judge(command, &surroundings, service.timeout).await;
+                let asked = self.asked_of(service, Errand::Notify, about);
+                let verdict = asked.judge(command, service.timeout).await;
                 self.left_behind.look(&service.name);
                 verdict
             }
@@ -242,9 +281,9 @@ impl Services {
     /// One try of the probe, for the baseline: `None` where there is no probe.
     pub async fn try_probe(&self, service: &Service) -> Option<Result<(), String>> {
         let probe = service.probe.as_ref()?;
-        let surroundings = self.of(service, &[]);
+        let asked = self.asked_of(service, Errand::Probe, &[]);
         let limit = probe.within.min(service.timeout);
-        let tried = probe::once(&probe.ask, &self.http, &surroundings, limit).await;
+        let tried = probe::once(&probe.ask, &self.http, &asked, limit).await;
         Some(tried.map_err(probe::Failure::into_text))
     }
 
@@ -268,8 +307,8 @@ impl Services {
     async fn whole_probe(&self, service: &Service, about: &[(String, String)]) -> Verdict {
         match &service.probe {
             Some(probe) => {
-                let surroundings = self.of(service, about);
-                probe::whole(probe, &self.http, &surroundings, service.timeout).await
+                let asked = self.asked_of(service, Errand::Probe, about);
+                probe::whole(probe, &self.http, &asked, service.timeout).await
             }
             None => Verdict::Accepted,
         }
@@ -322,6 +361,22 @@ impl Services {
         Clocks {
             began: self.began,
             now: self.clock.now(),
+        }
+    }
+
+    fn asked_of(&self, service: &Service, errand: Errand, about: &[(String, String)]) -> Asked<'_> {
+        let owner = Owner::Service(service.name.clone());
+        self.asked(owner, errand, self.of(service, about))
+    }
+
+    fn asked(&self, owner: Owner, errand: Errand, surroundings: Surroundings) -> Asked<'_> {
+        let surroundings = surroundings.on(owner.occasion(errand));
+        Asked {
+            owner,
+            errand,
+            surroundings,
+            runs: &self.runs,
+            clock: &self.clock,
         }
     }
 

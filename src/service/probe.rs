@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::Verdict;
+use super::command::{self, Asked};
 use super::http::{self, Http};
-use super::{Verdict, command};
-use crate::process::{Ended, Surroundings, run};
+use crate::process::Ended;
 use crate::settings::{Probe, ProbeAsk};
 
 /// Why one try did not succeed.
@@ -24,7 +25,7 @@ const HTTP_TRY: Duration = Duration::from_secs(5);
 pub async fn once(
     ask: &ProbeAsk,
     http: &Http,
-    surroundings: &Surroundings,
+    asked: &Asked<'_>,
     limit: Duration,
 ) -> Result<(), Failure> {
     match ask {
@@ -35,12 +36,14 @@ pub async fn once(
                 _ => Failure::Failed(text),
             }
         }),
-        ProbeAsk::Command(command) => match run(command, surroundings, limit).await {
+        ProbeAsk::Command(command) => match asked.run(command, limit).await {
             Ok(run) if run.ended == Ended::Exited(0) => Ok(()),
             Ok(run) => {
                 let text = command::failure(command, &run, limit);
                 Err(match run.ended {
-                    Ended::Exited(status) if surroundings.could_not_start(status, &run.output) => {
+                    Ended::Exited(status)
+                        if asked.surroundings.could_not_start(status, &run.output) =>
+                    {
                         Failure::NotAsked(text)
                     }
                     _ => Failure::Failed(text),
@@ -52,12 +55,7 @@ pub async fn once(
 }
 
 /// Tries, at least once, until enough successes came in a row or the time is up. `limit`: of one run of a command.
-pub async fn whole(
-    probe: &Probe,
-    http: &Http,
-    surroundings: &Surroundings,
-    limit: Duration,
-) -> Verdict {
+pub async fn whole(probe: &Probe, http: &Http, asked: &Asked<'_>, limit: Duration) -> Verdict {
     let end = Instant::now() + probe.within;
     let mut in_a_row = 0;
     let mut last = None;
@@ -65,7 +63,7 @@ pub async fn whole(
     sleep(probe.delay.min(probe.within)).await;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        match once(&probe.ask, http, surroundings, left.min(limit)).await {
+        match once(&probe.ask, http, asked, left.min(limit)).await {
             Ok(()) => {
                 in_a_row += 1;
                 if in_a_row >= probe.successes {

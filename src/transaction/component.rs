@@ -280,6 +280,7 @@ impl Component {
             installed: part(&all.installed, &targets),
             acknowledged: part(&all.acknowledged, &services),
             watched: part(&all.watched, &services),
+            watch_changes: part(&all.watch_changes, &self.watches.keys().cloned().collect()),
             services: part(&all.services, &services),
             notified: part(&all.notified, &services),
             waits: part(&all.waits, &services),

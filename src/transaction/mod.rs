@@ -24,6 +24,7 @@ mod pauses;
 mod phase;
 mod plan;
 mod planning;
+mod recording;
 mod recovery;
 mod retries;
 mod staged;

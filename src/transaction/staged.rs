@@ -36,7 +36,10 @@ impl Hands {
             // A link that is followed may lead elsewhere by now: nobody has judged the file then.
             let verdict = match look(&file).await {
                 Ok(before) => {
-                    let verdict = self.services.check_staged(command, &file, limit).await;
+                    let verdict = self
+                        .services
+                        .check_staged(&path, command, &file, limit)
+                        .await;
                     let untouched = look(&file).await.is_ok_and(|after| after == before);
                     match verdict {
                         Verdict::Accepted if !untouched => Verdict::Rejected(WRITTEN_TO.to_owned()),

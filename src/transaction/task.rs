@@ -74,12 +74,7 @@ impl Hands {
             }
             Action::CheckStaged(staged) => Some(self.check_staged(staged).await),
             Action::Baseline(services) => Some(self.baseline(services).await),
-            Action::Commit(changes) => {
-                let result = self.ledger.commit(changes).await;
-                Some(Event::Committed(
-                    result.map_err(|error| with_causes(&error)),
-                ))
-            }
+            Action::Commit(changes) => Some(self.commit(changes).await),
             Action::Swap { undo, placements } => Some(self.swap(undo, placements).await),
             Action::Ask {
                 step,

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::Need;
 use crate::process::{Ended, Run, Surroundings, run};
-use crate::settings::{Command, CommandOptions};
+use crate::settings::Command;
 
 /// How long systemctl may think about a unit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -241,8 +241,7 @@ pub fn show(runtime: &Runtime, unit: &str, properties: &str) -> Option<BTreeMap<
     let command = Command::Argv(words.map(str::to_owned).to_vec());
     let surroundings = Surroundings {
         directory: PathBuf::from("/"),
-        variables: Vec::new(),
-        options: CommandOptions::default(),
+        ..Surroundings::default()
     };
     let Ok(Run {
         ended: Ended::Exited(0),

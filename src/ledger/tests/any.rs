@@ -236,6 +236,7 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
             .prop_map(|(service, target)| Change::AcknowledgementDropped { service, target }),
         2 => (any_service(), any_watch(), of(any_digest()))
             .prop_map(|(service, watch, digest)| Change::WatchAcknowledged { service, watch, digest }),
+        1 => (any_watch(), any_time()).prop_map(|(watch, at)| Change::WatchChanged { watch, at }),
         1 => (any_service(), any_watch())
             .prop_map(|(service, watch)| Change::WatchDropped { service, watch }),
         1 => (any_service(), of(record))
@@ -255,6 +256,15 @@ pub(super) fn any_change() -> impl Strategy<Value = Change> {
             .prop_map(|(identity, held)| Change::ProfileHeld { identity, held }),
         1 => (any_target(), of(hold()))
             .prop_map(|(target, hold)| Change::TargetHeld { target, hold }),
+        2 => (any_service(), of(any_target()), any_time(), "[a-z]{0,3}").prop_map(
+            |(service, target, at, output)| Change::Ran(CommandRun {
+                whose: target.map_or(RunFor::Service(service), RunFor::Target),
+                what: "check".to_owned(),
+                at,
+                command: "true".to_owned(),
+                outcome: "exited with status 0".to_owned(),
+                output,
+            })),
         5 => file.prop_map(|(target, bytes, mode, at)| Change::FileKept {
             file: FoundFile {
                 target, digest: Digest::of(&bytes), size: bytes.len() as u64,

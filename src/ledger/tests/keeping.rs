@@ -218,7 +218,7 @@ fn of_version_1(directory: &Path, besides: &str) -> State {
     drop(ledger);
     let older =
         "DROP TABLE notified; DROP TABLE waits; DROP TABLE retries; DROP TABLE installed_parts;
-         DROP TABLE installed_attributes;
+         DROP TABLE installed_attributes; DROP TABLE runs; DROP TABLE watch_changes;
          UPDATE meta SET value = '1' WHERE key = 'schema'; PRAGMA user_version = 1;";
     raw(directory)
         .execute_batch(&format!("{older}{besides}"))

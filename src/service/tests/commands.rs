@@ -68,6 +68,7 @@ async fn no_check_accepts() {
 #[tokio::test]
 async fn a_staged_file_is_named_whatever_its_path_is() {
     let place = Place::new();
+    let target = TargetPath::new("/etc/shop/limits.json").unwrap();
     for name in ["plain", "it's a \"name\" $(touch evil); `x`"] {
         place.write(name, "sound\n");
         for command in [
@@ -76,7 +77,7 @@ async fn a_staged_file_is_named_whatever_its_path_is() {
         ] {
             let verdict = place
                 .services
-                .check_staged(&command, &place.path(name), LONG)
+                .check_staged(&target, &command, &place.path(name), LONG)
                 .await;
             assert_eq!(verdict, Verdict::Accepted, "{command:?} {name}");
         }
@@ -84,14 +85,14 @@ async fn a_staged_file_is_named_whatever_its_path_is() {
     let quoted = sh("grep sound \"{staged}\" '{staged}'");
     let verdict = place
         .services
-        .check_staged(&quoted, &place.path("plain"), LONG)
+        .check_staged(&target, &quoted, &place.path("plain"), LONG)
         .await;
     assert_eq!(verdict, Verdict::Accepted);
     assert!(!exists(&place.path("evil")));
     let no = argv(&["grep", "unsound", "{staged}"]);
     let verdict = place
         .services
-        .check_staged(&no, &place.path("plain"), LONG)
+        .check_staged(&target, &no, &place.path("plain"), LONG)
         .await;
     assert!(rejected(verdict).contains("exited with status 1"));
 }
@@ -135,4 +136,46 @@ async fn a_service_that_is_no_unit_is_not_started() {
     let place = Place::new();
     let service = service(Notify::Command(argv(&["true"])));
     undecided(place.services.start_again(&service).await);
+}
+
+#[tokio::test]
+async fn what_commands_wrote_waits_to_be_recorded_with_whose_it_was_and_what_for() {
+    let place = Place::new();
+    let mut asked = service(Notify::Command(sh("echo told; printf 'a\\033[31mb'")));
+    asked.check = Some(sh("echo no >&2; exit 3"));
+    let target = TargetPath::new("/etc/shop/limits.json").unwrap();
+    place.services.check(&asked, &[]).await;
+    place
+        .services
+        .notify(&asked, Timestamp::UNIX_EPOCH, &[])
+        .await;
+    let staged = place.path("staged");
+    let validate = argv(&["true", "{staged}"]);
+    place
+        .services
+        .check_staged(&target, &validate, &staged, LONG)
+        .await;
+    let ran = place.services.ran();
+    let shown: Vec<_> = ran
+        .iter()
+        .map(|ran| (ran.errand.word(), ran.outcome.as_str(), ran.output.as_str()))
+        .collect();
+    let expected = [
+        ("check", "exited with status 3", "no\n"),
+        ("notify", "exited with status 0", "told\na\\u{1b}[31mb"),
+        ("validate", "exited with status 0", ""),
+    ];
+    assert_eq!(shown, expected);
+    let shop = Owner::Service(ServiceName::from("shop"));
+    assert_eq!([&ran[0].owner, &ran[1].owner], [&shop, &shop]);
+    assert_eq!(ran[2].owner, Owner::Target(target));
+    assert_eq!(place.services.ran(), []);
+    // Somebody else's are somebody else's; what could not be recorded comes back before what came meanwhile.
+    let another = place.services.for_another();
+    place.services.check(&asked, &[]).await;
+    assert_eq!(another.ran(), []);
+    place.services.put_back(ran.clone());
+    let all = place.services.ran();
+    assert_eq!(all[..3], ran[..]);
+    assert_eq!(all.len(), 4);
 }
