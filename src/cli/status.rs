@@ -130,6 +130,21 @@ pub fn print(status: &Status) {
         {
             out!("  {result}");
         }
+        if let Some(next) = service.next_attempt {
+            out!("  told again at {}", second_of(next));
+        }
+    }
+    for (name, watch) in &status.watches {
+        let changed = watch
+            .changed
+            .map_or("no change seen yet".to_owned(), |changed| {
+                format!("changed at {}", second_of(changed))
+            });
+        let pending = match watch.pending.is_empty() {
+            true => String::new(),
+            false => format!("; not acknowledged by {}", watch.pending.join(", ")),
+        };
+        out!("watch {name}: {changed}{pending}");
     }
 }
 

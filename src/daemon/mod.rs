@@ -30,6 +30,7 @@ pub use post::{Post, offline_source, offline_status};
 pub use replace::Replaced;
 pub use supervisor::{Reread, RunEnd, problems_of, supervise};
 pub use systemd::Systemd;
+pub use watches::{Ground, Reach, look_at, reach};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

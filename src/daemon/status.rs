@@ -23,6 +23,7 @@ pub struct Status {
     pub profiles: BTreeMap<ProfileName, ProfileStatus>,
     pub targets: BTreeMap<TargetPath, TargetStatus>,
     pub services: BTreeMap<String, ServiceStatus>,
+    pub watches: BTreeMap<String, WatchStatus>,
     /// Not part of the contract's page.
     #[serde(skip)]
     pub notes: Notes,
@@ -112,12 +113,22 @@ pub struct ServiceStatus {
     pub state: ServiceCondition,
     pub since: Option<Timestamp>,
     pub last_result: Option<String>,
+    /// When it is told again, if it is; in the past: as soon as a daemon runs.
+    pub next_attempt: Option<Timestamp>,
     /// Not part of the contract's page: pending, because nobody runs who could be told.
     #[serde(skip)]
     pub nobody: bool,
     /// Not part of the contract's page: told of nothing, because its files are not there yet. How these stand decides.
     #[serde(skip)]
     pub waits: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// When its files were last seen to have changed.
+    pub changed: Option<Timestamp>,
+    /// Services that have not acknowledged.
+    pub pending: Vec<String>,
 }
 
 impl Status {
@@ -135,6 +146,7 @@ impl Status {
             profiles: BTreeMap::new(),
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
+            watches: BTreeMap::new(),
             notes: Notes::default(),
         };
         for view in views {
@@ -167,6 +179,9 @@ impl Status {
                 let service = view.service(name, pending.contains(name));
                 status.services.insert(name.to_string(), service);
             }
+            let watches = view.component.watches.values();
+            let watches = watches.map(|watch| (watch.name.to_string(), view.watch(watch)));
+            status.watches.extend(watches);
         }
         status.state = status.health();
         status

@@ -10,12 +10,13 @@ use crate::clock::second_of;
 use crate::install::{Found, Installer};
 use crate::ledger::{Quarantine, Refusal, ServiceCondition, State, Version};
 use crate::protocol::Identity;
-use crate::settings::{OnDrift, Profile, ProfileName, ServiceName, TargetPath};
+use crate::settings::{OnDrift, Profile, ProfileName, ServiceName, TargetPath, Watch};
 use crate::source::FaultKind;
 use crate::transaction::{Component, LeftOut};
 
 use super::status::{
     ProfileCondition, ProfileStatus, ServiceStatus, TargetCondition, TargetStatus, VersionStatus,
+    WatchStatus,
 };
 
 /// One queue as it stands.
@@ -261,8 +262,31 @@ impl QueueView {
             state,
             since: record.map(|record| record.since),
             last_result: record.map(|record| record.last_result.clone()),
+            next_attempt: pending.then(|| self.next_attempt(name)).flatten(),
             waits,
             nobody: pending && condition == Some(ServiceCondition::Nobody),
+        }
+    }
+}
+
+impl QueueView {
+    /// When a service that has not acknowledged is told again, by the ledger.
+    fn next_attempt(&self, name: &ServiceName) -> Option<Timestamp> {
+        let retry = self.state.retries.get(name)?;
+        let limit = self.component.services.get(name)?.give_up_after;
+        let goes_on = limit.is_none_or(|limit| retry.trying < limit);
+        let pause = SignedDuration::try_from(retry.pause).ok()?;
+        goes_on
+            .then(|| retry.last.checked_add(pause).ok())
+            .flatten()
+    }
+
+    pub(super) fn watch(&self, watch: &Watch) -> WatchStatus {
+        let row = |service: &ServiceName| self.state.watched.get(service)?.get(&watch.name);
+        let pending = watch.notify.iter().filter(|name| row(name) == Some(&None));
+        WatchStatus {
+            changed: self.state.watch_changes.get(&watch.name).copied(),
+            pending: pending.map(ToString::to_string).collect(),
         }
     }
 }

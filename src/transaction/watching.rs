@@ -68,6 +68,7 @@ impl Machine {
     /// Records what the watches have seen: nothing is told before that is on disk.
     pub(super) fn take_sightings(&mut self) -> Vec<Action> {
         let mut changes = Vec::new();
+        let mut changed = BTreeMap::new();
         for (watch, mut news) in std::mem::take(&mut self.sightings.news) {
             let seen = self.sightings.seen.get(&watch);
             if seen.is_some_and(|seen| seen.digest == news.digest) {
@@ -86,6 +87,9 @@ impl Machine {
             {
                 news.since = seen.since;
             }
+            if seen.is_some() {
+                changed.insert(watch.clone(), news.at);
+            }
             self.sightings.seen.insert(watch, news);
         }
         let mut said = Vec::new();
@@ -93,15 +97,18 @@ impl Machine {
             let mut told = BTreeSet::new();
             for service in self.component.told_by(watch) {
                 let row = self.watch_row(service, watch);
-                let changed = match row {
+                let news = match row {
                     None => self.hears_of_starts(service),
-                    Some(Some(known)) if known != sighting.digest => true,
+                    Some(Some(known)) if known != sighting.digest => {
+                        changed.insert(watch.clone(), sighting.at);
+                        true
+                    }
                     Some(_) => continue,
                 };
-                if changed {
+                if news {
                     told.insert(service.clone());
                 }
-                let digest = (!changed).then_some(sighting.digest);
+                let digest = (!news).then_some(sighting.digest);
                 changes.push(Change::WatchAcknowledged {
                     service: service.clone(),
                     watch: watch.clone(),
@@ -115,6 +122,8 @@ impl Machine {
                 }));
             }
         }
+        let when = changed.into_iter();
+        changes.extend(when.map(|(watch, at)| Change::WatchChanged { watch, at }));
         if changes.is_empty() {
             return Vec::new();
         }

@@ -261,3 +261,55 @@ fn with_host_the_directories_of_targets_are_looked_for_below_the_root() {
     let output = check_in(&fixtures("good"), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
+
+#[test]
+fn with_host_a_watch_without_files_is_a_warning() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = "root: root\naws: {region: eu-west-1}\nwatches:\n  some: {paths: [/etc/some.pem], notify: web}\n  none: {paths: [/etc/none/*.pem], notify: web}\nservices: {web: {command: [\"true\"], check: [\"true\"]}}\n";
+    std::fs::create_dir_all(directory.path().join("root/etc")).expect("a directory");
+    std::fs::write(directory.path().join("root/etc/some.pem"), "").expect("a file");
+    std::fs::write(directory.path().join("appconfigd.yaml"), settings).expect("a file");
+    let output = check_in(
+        directory.path(),
+        &["--host", "--settings", "appconfigd.yaml"],
+    );
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("warning: watch `none`: none of its files is there yet"),
+        "{said}"
+    );
+    assert!(!said.contains("watch `some`"), "{said}");
+}
+
+#[test]
+fn the_drop_in_lets_the_unit_read_what_is_watched_and_asks_for_nothing_where_it_can() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let secret = directory.path().join("live");
+    std::fs::create_dir(&secret).expect("a directory");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .expect("a mode");
+    std::fs::write(secret.join("key.pem"), "").expect("a file");
+    let printed = |path: &str| {
+        let settings = format!(
+            "aws: {{region: eu-west-1}}\nwatches: {{secrets: {{paths: [{path}], notify: web}}}}\nservices: {{web: {{command: [\"true\"]}}}}\n"
+        );
+        std::fs::write(directory.path().join("appconfigd.yaml"), settings).expect("a file");
+        let output = Command::new(env!("CARGO_BIN_EXE_appconfigd"))
+            .args(["systemd-dropin", "--settings", "appconfigd.yaml"])
+            .current_dir(directory.path())
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let needs = printed(&format!("{}/*.pem", secret.display()));
+    for line in [
+        "# watch secrets: `appconfigd` may not read `",
+        "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+    ] {
+        assert!(needs.contains(line), "{needs}");
+    }
+    let needs = printed("/etc/passwd");
+    assert!(needs.ends_with("# Nothing.\n"), "{needs}");
+}

@@ -110,7 +110,8 @@ impl Stand<'_> {
     fn is_shown(&self, (text, code): &(String, Option<i32>), expected: &[String]) -> bool {
         let lines = text
             .lines()
-            .filter(|line| !line.starts_with("  next poll is due at "));
+            .filter(|line| !line.starts_with("  next poll is due at "))
+            .filter(|line| !line.starts_with("  told again at "));
         let lines: Vec<&str> = lines.collect();
         let of_health = match self.health.as_str() {
             "healthy" => 0,
@@ -146,7 +147,7 @@ impl Stand<'_> {
         let profiles: serde_json::Map<_, _> = self.profiles.iter().map(profile).collect();
         let targets: serde_json::Map<_, _> = self.targets.iter().map(target).collect();
         let services: serde_json::Map<_, _> = self.services.iter().map(service).collect();
-        json!({"schema": 1, "daemon": {}, "state": self.health, "profiles": profiles, "targets": targets, "services": services})
+        json!({"schema": 1, "daemon": {}, "state": self.health, "profiles": profiles, "targets": targets, "services": services, "watches": {}})
     }
 
     /// The status without times and process; a text that is like the one expected becomes it.
@@ -160,6 +161,7 @@ impl Stand<'_> {
                 "pid",
                 "version",
                 "started_at",
+                "next_attempt",
             ],
         );
         for one in &self.profiles {

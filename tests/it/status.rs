@@ -26,7 +26,7 @@ fn exact(status: &Value) {
     expect(
         status,
         &[
-            "schema", "daemon", "state", "profiles", "targets", "services",
+            "schema", "daemon", "state", "profiles", "targets", "services", "watches",
         ],
     );
     if !status["daemon"].is_null() {
@@ -61,7 +61,10 @@ fn exact(status: &Value) {
         expect(target, &["state", "digest"]);
     }
     for service in status["services"].as_object().unwrap().values() {
-        expect(service, &["state", "since", "last_result"]);
+        expect(service, &["state", "since", "last_result", "next_attempt"]);
+    }
+    for watch in status["watches"].as_object().unwrap().values() {
+        expect(watch, &["changed", "pending"]);
     }
 }
 

@@ -117,6 +117,10 @@ fn a_change_while_nobody_ran_is_told_once_after_the_start() {
     put(&world, "/etc/ssl/web.pem", "one");
     assert_eq!(run(&world).stop(), Some(0));
     put(&world, "/etc/ssl/web.pem", "two");
+    let plan = world.output(&["plan"]);
+    assert_eq!(plan.status.code(), Some(2));
+    let said = "files of watch `certificates` have changed";
+    assert!(stdout(&plan).contains(said), "{plan:?}");
     let daemon = world.run();
     wait_until_told(&world, 1);
     daemon.kill();
@@ -233,8 +237,15 @@ fn a_service_that_says_no_is_told_again_and_nothing_else_happens() {
     );
     put(&world, "/etc/web.pem", "good 1");
     let daemon = run(&world);
+    assert_eq!(world.output(&["plan"]).status.code(), Some(0));
     put(&world, "/etc/web.pem", "bad");
-    world.wait_for_status("/services/web/state", &json!("failed"));
+    let status = world.wait_for_status("/services/web/state", &json!("failed"));
+    let watch = &status["watches"]["certificates"];
+    assert_eq!(watch["pending"], json!(["web"]));
+    assert!(watch["changed"].is_string(), "{status}");
+    let plan = world.output(&["plan"]);
+    let said = "it has not acknowledged watch `certificates`";
+    assert!(stdout(&plan).contains(said), "{plan:?}");
     wait_for("it is told again", || (told(&world) > 1).then_some(()));
     assert_eq!(
         fs::read_to_string(world.target("/etc/web.pem")).unwrap(),

@@ -9,6 +9,7 @@ use nix::unistd::{Group, User};
 use tokio::runtime::Runtime;
 
 use crate::cli::systemd_dropin::{Need, Of, Sandbox, UNIT, Wanted, wanted};
+use crate::daemon::{Ground, reach};
 use crate::process::{Ended, Run, Surroundings, run};
 use crate::settings::{
     Command, Notify, Places, Principal, Problem, Service, Settings, Severity, SignalTarget, Target,
@@ -37,6 +38,28 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
             problems.push(places.of_service(&service.name, Severity::Error, message, help));
         };
         accounts(service, &mut report);
+    }
+    let ground = Ground {
+        root: settings.root.clone(),
+        ours: settings.targets.keys().cloned().collect(),
+    };
+    for watch in settings.watches.values() {
+        let name = &watch.name;
+        let (message, help) = match reach(watch, &ground) {
+            Ok(reach) if reach.files.is_empty() => (
+                format!("watch `{name}`: none of its files is there yet"),
+                "nobody is notified before there is one; if there should be, correct `paths`",
+            ),
+            Ok(_) => continue,
+            Err(reason) => (
+                format!("watch `{name}` cannot be looked at: {reason}"),
+                "nobody is notified until it can be; correct `paths`, or who may read them",
+            ),
+        };
+        let services = watch.notify.first();
+        problems.extend(
+            services.map(|service| places.of_service(service, Severity::Warning, message, help)),
+        );
     }
     if settings.root.is_none() {
         let mut asked = BTreeMap::new();
@@ -97,6 +120,10 @@ fn forbidden(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Pro
         problems.push(match of {
             Of::Target(path) => places.of_target(&path, Severity::Warning, message, help),
             Of::Service(name) => places.of_service(&name, Severity::Warning, message, help),
+            Of::Watch(watch, name) => {
+                let message = format!("watch `{watch}`: {message}");
+                places.of_service(&name, Severity::Warning, message, help)
+            }
         });
     }
     problems

@@ -1,7 +1,7 @@
 //! `plan`: what a transaction would do now, without doing any of it.
 //!
 //! `newest` finds the configuration that every profile counts with, `outlook` plans and says what would become of targets
-//! and services in the words of `wording`, `diff` shows two versions of a file, `files` those of a directory target.
+//! and services in the words of `wording`, `watched` adds files that are not ours, `diff` shows two versions of a file, `files` those of a directory target.
 
 pub(super) mod diff;
 pub(super) mod files;
@@ -9,6 +9,7 @@ mod hearing;
 mod left;
 mod newest;
 mod outlook;
+mod watched;
 mod wording;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use super::start::{directories, logs, refused, runtime};
 use super::{Exit, Globals};
 use crate::clock::Clock;
 use crate::content::Content;
-use crate::daemon::StartError;
+use crate::daemon::{Ground, StartError};
 use crate::install::Installer;
 use crate::settings::{Settings, TargetPath};
 use newest::{Missing, Newest};
@@ -58,7 +59,10 @@ impl Arguments {
         }
         let directories = directories(globals, &settings);
         match runtime() {
-            Ok(runtime) => runtime.block_on(plan(settings, &chosen, &directories)),
+            Ok(runtime) => {
+                let whole = self.targets.is_empty();
+                runtime.block_on(plan(settings, &chosen, whole, &directories))
+            }
             Err(exit) => exit,
         }
     }
@@ -100,6 +104,7 @@ fn chosen(names: &[String], settings: &Settings) -> Result<BTreeSet<TargetPath>,
 async fn plan(
     settings: Settings,
     chosen: &BTreeSet<TargetPath>,
+    whole: bool,
     directories: &Directories,
 ) -> Exit {
     let state_directory = directories.state.as_path();
@@ -122,14 +127,13 @@ async fn plan(
         missing.say();
     }
     let host = crate::daemon::host(settings.root.as_deref());
-    let outlook = Outlook::of(
-        &newest,
-        chosen,
-        &content,
-        &installer,
-        &host,
-        clock.now().wall,
-    );
+    let now = clock.now().wall;
+    let mut outlook = Outlook::of(&newest, chosen, &content, &installer, &host, now);
+    if whole {
+        let targets = settings.targets.keys().cloned();
+        let ground = Ground::new(settings.root.as_deref(), targets, state_directory);
+        outlook.add_watches(&settings, &newest.state, &ground, now);
+    }
     outlook.print();
     let failed = missing.iter().any(|missing| missing.is_failure());
     let unreachable = missing.iter().any(|missing| missing.is_unreachable());

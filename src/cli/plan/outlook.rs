@@ -28,13 +28,13 @@ pub struct Outlook {
     /// Per target the lines about it; nothing for those that stay as they are.
     targets: BTreeMap<TargetPath, String>,
     /// Per service why it would be notified.
-    services: BTreeMap<ServiceName, String>,
+    pub(super) services: BTreeMap<ServiceName, String>,
     /// Which version every profile counts with.
     profiles: BTreeMap<String, String>,
     /// Transactions that are open now.
     open: Vec<String>,
     /// What is refused or cannot be made.
-    problems: Vec<String>,
+    pub(super) problems: Vec<String>,
     /// Targets that are not written, with the reason.
     left: BTreeMap<TargetPath, String>,
     /// Targets that cannot be made, with the profiles that are the reason; none: the target itself is, see `problems`.

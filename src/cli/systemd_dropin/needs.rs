@@ -1,5 +1,6 @@
 //! What settings need of a unit: directories, groups, capabilities, units to manage.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,10 @@ use tokio::runtime::Runtime;
 
 use super::Sandbox;
 use super::sandbox::show;
+use crate::daemon::{Ground, Reach, reach};
 use crate::settings::{
-    Notify, Principal, ReloadVerb, ServiceName, Settings, SignalTarget, Symlink, Target, TargetPath,
+    Notify, Principal, ReloadVerb, ServiceName, Settings, SignalTarget, Symlink, Target,
+    TargetPath, Watch, WatchName,
 };
 
 /// Something that a unit may forbid.
@@ -34,6 +37,8 @@ pub enum Need {
 pub enum Of {
     Target(TargetPath),
     Service(ServiceName),
+    /// With a service that it notifies.
+    Watch(WatchName, ServiceName),
 }
 
 /// A need that the unit does not meet.
@@ -60,6 +65,15 @@ pub fn wanted(settings: &Settings, sandbox: &Sandbox, runtime: &Runtime) -> Vec<
         let of = Of::Service(service.name.clone());
         of_notification(settings, &service.notify, sandbox, runtime, &mut |need| {
             needs.push((need, of.clone(), words(&service.notify)));
+        });
+    }
+    for watch in settings.watches.values() {
+        let Some(service) = watch.notify.first() else {
+            continue;
+        };
+        let of = Of::Watch(watch.name.clone(), service.clone());
+        of_watch(settings, watch, sandbox, &mut |need, why| {
+            needs.push((need, of.clone(), why));
         });
     }
     let mut wanted: Vec<Wanted> = needs
@@ -214,6 +228,42 @@ fn of_notification(
     }
 }
 
+/// What is there now; as far as we may look ourselves.
+fn of_watch(
+    settings: &Settings,
+    watch: &Watch,
+    sandbox: &Sandbox,
+    need: &mut impl FnMut(Need, String),
+) {
+    let ground = Ground {
+        root: settings.root.clone(),
+        ours: settings.targets.keys().cloned().collect(),
+    };
+    let Ok(Reach { files, directories }) = reach(watch, &ground) else {
+        return;
+    };
+    let parents = files.iter().filter_map(|file| file.parent());
+    let seen: BTreeSet<&Path> = parents
+        .chain(directories.iter().map(PathBuf::as_path))
+        .collect();
+    for directory in &seen {
+        need(Need::See(real(directory)), String::new());
+    }
+    let ways = seen.iter().flat_map(|directory| directory.ancestors());
+    let ways: BTreeSet<&Path> = ways.collect();
+    let shut = ways
+        .into_iter()
+        .find(|way| !may(way, 0o1, sandbox))
+        .or_else(|| {
+            let mut read = directories.iter().chain(&files).map(PathBuf::as_path);
+            read.find(|path| !may(path, 0o4, sandbox))
+        });
+    if let Some(shut) = shut {
+        let why = format!("`{}` may not read `{}`", sandbox.user(), shut.display());
+        need(Need::Capability("CAP_DAC_READ_SEARCH"), why);
+    }
+}
+
 fn words(notify: &Notify) -> String {
     match notify {
         Notify::Reload { unit, .. } => format!("manages the unit `{unit}`"),
@@ -244,12 +294,17 @@ fn real(directory: &Path) -> PathBuf {
     std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned())
 }
 
-/// As far as owner, group and mode say; a directory that is not there, or has an ACL, is not judged.
 fn may_write(directory: &Path, sandbox: &Sandbox) -> bool {
-    let Ok(found) = std::fs::metadata(directory) else {
+    may(directory, 0o3, sandbox)
+}
+
+/// As far as owner, group and mode say; a path that is not there, or has an ACL, is not judged. `wanted`: the bits of
+/// others that stand for it.
+fn may(path: &Path, wanted: u32, sandbox: &Sandbox) -> bool {
+    let Ok(found) = std::fs::metadata(path) else {
         return true;
     };
-    let acl = rustix::fs::getxattr(directory, "system.posix_acl_access", &mut [0; 1024]);
+    let acl = rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0; 1024]);
     if acl.is_ok() {
         return true;
     }
@@ -260,7 +315,7 @@ fn may_write(directory: &Path, sandbox: &Sandbox) -> bool {
     } else {
         found.mode()
     };
-    bits & 0o3 == 0o3
+    bits & wanted == wanted
 }
 
 fn main_pid(runtime: &Runtime, unit: &str) -> Option<i32> {

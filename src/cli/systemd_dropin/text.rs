@@ -183,6 +183,7 @@ fn named(of: &Of) -> String {
     match of {
         Of::Target(path) => comment(path.as_str()),
         Of::Service(name) => comment(name.as_str()),
+        Of::Watch(name, _) => comment(&format!("watch {name}")),
     }
 }
 

@@ -1,13 +1,11 @@
 //! What a queue hears of files that are not ours.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::task::JoinSet;
 
-use crate::settings::TargetPath;
 use crate::transaction::Hands;
 
 use super::super::watches::{Ground, Lookout};
@@ -20,15 +18,8 @@ pub(super) fn start(hands: &Hands, messages: &WeakUnboundedSender<Message>) -> J
     if watches.is_empty() {
         return task;
     }
-    let root = hands.installer.root();
-    // What is recorded of a change would be the next one.
-    let state = hands.ledger.directory();
-    let state = state.strip_prefix(root.unwrap_or(Path::new("/"))).ok();
-    let state = state.and_then(|state| TargetPath::new(&format!("/{}/", state.to_str()?)));
-    let ground = Ground {
-        root: root.map(Into::into),
-        ours: hands.installer.targets().cloned().chain(state).collect(),
-    };
+    let targets = hands.installer.targets().cloned();
+    let ground = Ground::new(hands.installer.root(), targets, hands.ledger.directory());
     let watches = watches.values().cloned();
     let lookout = Lookout::new(watches, ground, hands.clock.clone());
     let messages = messages.clone();

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
@@ -315,6 +316,42 @@ impl Look {
             result,
         }
     }
+}
+
+/// Where a watch leads at present.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Files that are read, without links.
+    pub files: Vec<PathBuf>,
+    /// Directories whose entries are read, without links.
+    pub directories: Vec<PathBuf>,
+}
+
+/// What has to be read for a watch. Blocking.
+///
+/// # Errors
+/// In words: too much, or a directory that cannot be read.
+pub fn reach(watch: &Watch, ground: &Ground) -> Result<Reach, String> {
+    let mut places = Places::new();
+    let survey = survey::survey(ground, watch, &mut places)?;
+    let files = survey.files.into_values().filter_map(|lies| match lies {
+        Lies::File(place) => Some(place),
+        Lies::Nothing | Lies::Other => None,
+    });
+    let whole = places.into_iter().filter(|(_, place)| place.is_whole());
+    Ok(Reach {
+        files: files.collect(),
+        directories: whole.map(|(directory, _)| directory).collect(),
+    })
+}
+
+/// What a watch looks like now. Blocking.
+///
+/// # Errors
+/// In words: too much, or what cannot be read.
+pub fn look_at(watch: &Watch, ground: &Ground, now: Timestamp) -> Result<Digest, String> {
+    let survey = survey::survey(ground, watch, &mut Places::new())?;
+    reading::read(&survey, &mut Known::new(), now).map(|seen| seen.digest)
 }
 
 type Surveys = BTreeMap<WatchName, Result<Survey, String>>;

@@ -25,6 +25,22 @@ pub struct Ground {
     pub ours: BTreeSet<TargetPath>,
 }
 
+impl Ground {
+    /// What is recorded of a change would be the next one: the state directory is ours as well.
+    pub fn new(
+        root: Option<&Path>,
+        targets: impl Iterator<Item = TargetPath>,
+        state: &Path,
+    ) -> Ground {
+        let state = state.strip_prefix(root.unwrap_or(Path::new("/"))).ok();
+        let state = state.and_then(|state| TargetPath::new(&format!("/{}/", state.to_str()?)));
+        Ground {
+            root: root.map(Into::into),
+            ours: targets.chain(state).collect(),
+        }
+    }
+}
+
 /// What lies at one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lies {
