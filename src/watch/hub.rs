@@ -163,7 +163,12 @@ fn sort(events: &Receiver<notify::Result<notify::Event>>, hub: &Weak<Hub>) {
         let Some(hub) = hub.upgrade() else { return };
         let mut state = lock(&hub.state);
         match event {
-            Ok(event) if event.need_rescan() => state.lost_events(),
+            Ok(event) if event.need_rescan() => {
+                tracing::warn!(
+                    "the kernel has dropped events of files: all that are watched are looked at; see fs.inotify.max_queued_events"
+                );
+                state.lost_events();
+            }
             Ok(event) => state.take(&event),
             Err(error) => {
                 tracing::debug!(%error, "the kernel's events are incomplete");
@@ -364,4 +369,41 @@ fn came_meanwhile(directory: &Path, ancestor: Option<&Path>) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn when_the_kernel_has_dropped_events_everybody_is_told_to_look_and_what_was_missing_is_looked_for()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let late = directory.path().join("late");
+        let hub = Hub::shared().unwrap();
+        let (sender, mut changes) = unbounded_channel();
+        let subscriber = hub.subscribe(sender);
+        for wanted in [directory.path(), &late] {
+            hub.watch(subscriber, wanted, None::<[&OsString; 0]>);
+        }
+        // As long as this is held, no event of the kernel is passed on.
+        let mut state = lock(&hub.state);
+        std::fs::create_dir(&late).unwrap();
+        while changes.try_recv().is_ok() {}
+        state.lost_events();
+        let told: Vec<Change> = std::iter::from_fn(|| changes.try_recv().ok()).collect();
+        for directory in [directory.path(), &late] {
+            let look = Change {
+                directory: directory.to_owned(),
+                name: None,
+                kind: Kind::Changed,
+            };
+            assert!(told.contains(&look), "{directory:?}: {told:?}");
+        }
+        assert!(state.armed.contains(&late.canonicalize().unwrap()));
+        drop(state);
+        hub.leave(subscriber);
+    }
 }

@@ -61,5 +61,6 @@ mod systemd;
 mod systemd_unit;
 mod targets;
 mod units;
+mod unseen;
 mod watches;
 mod world;

@@ -23,6 +23,23 @@ impl Mount {
         .then(|| Mount(at.to_owned()))
     }
 
+    /// `upper` over `lower`, with `work`, all three in this directory. `None` where mounting is not allowed.
+    pub fn overlay(at: &Path, layers: &Path) -> Option<Mount> {
+        std::fs::create_dir_all(at).unwrap();
+        let layers = layers.display();
+        let options =
+            format!("lowerdir={layers}/lower,upperdir={layers}/upper,workdir={layers}/work");
+        mount([
+            OsStr::new("-t"),
+            OsStr::new("overlay"),
+            OsStr::new("-o"),
+            options.as_ref(),
+            OsStr::new("none"),
+            at.as_os_str(),
+        ])
+        .then(|| Mount(at.to_owned()))
+    }
+
     /// From now on nothing can be written there, or can again. False where somebody has a file open for writing.
     pub fn read_only(&self, on: bool) -> bool {
         let option = if on { "remount,ro" } else { "remount,rw" };
