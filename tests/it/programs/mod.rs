@@ -1,4 +1,4 @@
-//! Real programs: every journey that a version can make is made with nginx and with HAProxy.
+//! Real programs: every journey that a version can make is made with nginx and with HAProxy; unbound has one of its own.
 
 mod haproxy;
 mod journeys;
@@ -7,3 +7,4 @@ mod program;
 mod several;
 mod site;
 mod systemd;
+mod unbound;
