@@ -313,7 +313,7 @@ fn a_certificate_that_is_not_trusted_is_refused_once_and_a_bundle_makes_it_trust
 }
 
 /// An authority of our own in PEM, and a server that has a certificate of it for localhost.
-fn certificates() -> (String, Arc<rustls::ServerConfig>) {
+pub fn certificates() -> (String, Arc<rustls::ServerConfig>) {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))

@@ -3,8 +3,12 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
+
+use crate::double::{Double, reply};
+use crate::fetch::certificates;
 use crate::skip::skip;
-use crate::world::{World, wait_for};
+use crate::world::{World, stderr, stdout, wait_for};
 
 /// Writes what a command is told on one line, and says no to what is bad once everybody has been told.
 const TELL: &str = r#"printf '%s' "$1 $APPCONFIGD_SERVICE [$APPCONFIGD_PROFILES] [$APPCONFIGD_TARGETS] [$APPCONFIGD_VERSION] [$APPCONFIGD_PREVIOUS_VERSION]" | tr '\n' , >>told
@@ -181,4 +185,151 @@ fn a_process_that_was_given_the_number_of_another_is_not_signalled() {
     );
     let got = fs::read_to_string(world.path("got")).unwrap_or_default();
     assert!(!got.contains("stranger"), "{got}");
+}
+
+#[test]
+fn a_program_that_has_no_handler_yet_lives_and_is_told_when_it_has_one() {
+    let (world, _server) = World::served(
+        &[("shop/prod/one.txt", "one")],
+        "profiles: {one: {}}\ntargets:\n  /etc/app/one: {from: one, notify: app}\nservices:\n  app: {signal: {name: HUP, pid_file: /run/app.pid}}\n",
+    );
+    fs::create_dir_all(world.target("/run")).unwrap();
+    // HUP would end it until it says otherwise.
+    let line = "echo $$ >root/run/app.pid; until [ -e go ]; do sleep 0.02; done; trap 'echo hup >>got' HUP; while :; do sleep 0.02; done";
+    let mut program = Command::new("sh")
+        .args(["-c", line])
+        .current_dir(world.path(""))
+        .spawn()
+        .unwrap();
+    wait_for("its number", || world.read("root/run/app.pid"));
+    let daemon = world.run();
+    world.wait_for_target("/etc/app/one", "one");
+    let status = world.wait_for_status("/services/app/state", &"pending".into());
+    wait_for("it is to be told again", || {
+        world.status()?["services"]["app"]["next_attempt"]
+            .is_string()
+            .then_some(())
+    });
+    assert!(
+        program.try_wait().unwrap().is_none(),
+        "it is ended: {status}"
+    );
+    assert_eq!(world.read("got"), None);
+    world.write("go", "");
+    world.wait_for_status("/services/app/state", &"acknowledged".into());
+    assert_eq!(world.read("got").as_deref(), Some("hup\n"));
+    assert!(program.try_wait().unwrap().is_none());
+    assert_eq!(daemon.stop(), Some(0));
+    program.kill().unwrap();
+    program.wait().unwrap();
+}
+
+#[test]
+fn a_request_over_tls_trusts_its_own_authority_and_no_other() {
+    let (authority, tls) = certificates();
+    let (stranger, _) = certificates();
+    let server = Double::start_tls(tls, |_, _| reply("204 No Content", &[], b""));
+    let lines = format!(
+        "profiles: {{one: {{}}}}\ntargets:\n  /etc/app/one: {{from: one, notify: app}}\nservices:\n  app: {{http: {{url: \"https://localhost:{}/-/reload\", ca: authority.pem}}}}\n",
+        server.port
+    );
+    let (world, _served) = World::served(&[("shop/prod/one.txt", "one")], "");
+    let settings = fs::read_to_string(world.path("appconfigd.yaml")).unwrap();
+    world.write("appconfigd.yaml", &format!("{settings}{lines}"));
+    world.write("authority.pem", &stranger);
+    fs::create_dir_all(world.target("/etc/app")).unwrap();
+    let daemon = world.run();
+    // Nobody has said no: the version stays, and the service is told again.
+    let said = wait_for("the certificate is not trusted", || {
+        let status = world.status()?;
+        let said = status["services"]["app"]["last_result"]
+            .as_str()?
+            .to_owned();
+        (status["services"]["app"]["state"] == "pending").then_some(said)
+    });
+    assert!(said.contains("certificate"), "{said}");
+    world.wait_for_target("/etc/app/one", "one");
+    assert_eq!(server.requests().len(), 0);
+    // The bundle is read anew for each request.
+    world.write("authority.pem", &authority);
+    assert_eq!(
+        world.output(&["retry"]).status.code(),
+        Some(0),
+        "{}",
+        world.log()
+    );
+    world.wait_for_status("/services/app/state", &"acknowledged".into());
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].line, "POST /-/reload");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn what_commands_write_is_in_the_log_by_line_and_its_end_in_history_with_a_daemon_and_without() {
+    let lines = "profiles: {one: {}}\ntargets:\n  /etc/app/one: {from: one, notify: app, validate_command: [grep, -c, '', '{staged}']}\nservices:\n  app:\n    check: [sh, -c, 'echo checked; if grep -q bad root/etc/app/one; then echo why >&2; exit 3; fi']\n    command: [sh, -c, 'seq 5000; printf \"a\\033[31mb\\n\"']\n    probe: {command: [echo, well], within: 2s}\n";
+    let (world, _server) = World::served(&[("shop/prod/one.txt", "one\n")], lines);
+    let daemon = world.run();
+    let pid = daemon.pid().as_raw();
+    world.wait_for_target("/etc/app/one", "one\n");
+    world.wait_for_status("/services/app/state", &"acknowledged".into());
+    world.deploy("shop/prod/one.txt", "bad\n");
+    world.wait_for_status("/profiles/one/state", &"quarantined".into());
+    let history = |arguments: &[&str]| -> Value {
+        let output = world.output(&[&["history", "--json"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let shown = history(&["app"]);
+    let runs = shown["services"]["app"].as_array().unwrap().clone();
+    let newest = |what: &str| runs.iter().find(|run| run["what"] == what).unwrap();
+    assert_eq!(newest("check")["outcome"], "exited with status 3");
+    assert_eq!(newest("check")["output"], "checked\nwhy\n");
+    assert_eq!(newest("probe")["output"], "well\n");
+    let output = newest("notify")["output"].as_str().unwrap();
+    assert!(
+        output.len() <= 4096 && output.ends_with("\n4999\n5000\na\\u{1b}[31mb\n"),
+        "{output}"
+    );
+    assert_eq!(
+        shown["profiles"],
+        serde_json::json!({}),
+        "the service was asked for"
+    );
+    let validations = history(&["/etc/app/one"]);
+    assert_eq!(
+        validations["validations"]["/etc/app/one"][0]["output"],
+        "1\n"
+    );
+    let text = stdout(&world.output(&["history", "app"]));
+    for line in [
+        "service app\n",
+        "exited with status 3\n    checked\n    why\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let log = world.log();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" output "))
+        .collect();
+    let about = |words: &[&str]| {
+        let found = lines
+            .iter()
+            .find(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found.is_some(), "{words:?}: {lines:#?}");
+    };
+    about(&["service=app", "what=check", "pid=", "line=why"]);
+    about(&["service=app", "what=notify", "pid=", "line=7"]);
+    about(&["service=app", "what=probe", "line=well"]);
+    about(&["target_path=/etc/app/one", "what=validate", "line=1"]);
+    assert!(
+        !log.contains(&format!("what=check pid={pid} ")),
+        "the command's, not ours"
+    );
+    assert!(log.contains("further output is not logged"), "{log}");
+    assert!(lines.len() < 1_000, "{} lines", lines.len());
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(history(&["app"]), shown);
+    assert_eq!(world.output(&["history", "nobody"]).status.code(), Some(66));
 }

@@ -203,3 +203,39 @@ fn a_notification_is_given_up_after_its_time_and_begun_anew_by_hand() {
     world.wait_for_status("/services/app/state", &json!("acknowledged"));
     assert_eq!(world.read("told").as_deref(), Some(SERVED[0].1));
 }
+
+#[test]
+fn versions_that_come_while_a_notification_runs_are_exactly_one_more_with_the_newest() {
+    let (world, _server) = told("timeout: 50s");
+    let settings = fs::read_to_string(world.path("appconfigd.yaml")).unwrap();
+    let slow = "touch begun; while [ -e slow ]; do sleep 0.05; done; cat root";
+    world.write("appconfigd.yaml", &settings.replace("cat root", slow));
+    let daemon = run(&world);
+    wait_for("the first is told", || world.read("told"));
+    world.wait_for_status("/services/app/state", &json!("acknowledged"));
+    world.write("slow", "");
+    fs::remove_file(world.path("begun")).unwrap();
+    world.deploy("shop/prod/limits.json", version(2));
+    wait_for("it runs", || world.read("begun"));
+    for number in [3, 4] {
+        world.deploy("shop/prod/limits.json", version(number));
+        let text = version(number);
+        let digest = appconfigd::protocol::Digest::of(text.as_bytes()).to_string();
+        world.wait_for_status("/profiles/limits/received/digest", &json!(digest));
+    }
+    fs::remove_file(world.path("slow")).unwrap();
+    world.wait_for_target(FILE, &version(4));
+    wait_for("the newest is told", || {
+        world.read("told")?.ends_with(&version(4)).then_some(())
+    });
+    world.wait_for_status("/services/app/state", &json!("acknowledged"));
+    // What was told while it ran reads the file when it is let go, and that is the version of its transaction.
+    let all = [1, 2, 4].map(version).concat();
+    assert_eq!(
+        world.read("told").as_deref(),
+        Some(&*all),
+        "{}",
+        world.log()
+    );
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -160,3 +160,16 @@ fn a_watch_tells_the_child_of_files_that_are_not_ours() {
         assert_eq!(exec.stop(), Some(7), "{}", world.log());
     }
 }
+
+#[test]
+fn a_child_that_wants_to_hear_of_every_start_of_ours_is_started_once_and_told_nothing_more() {
+    let child = "command: [sh, app.sh], on_change: {signal: HUP}";
+    let (world, _server) = world(&declared(child, ", on_start: always"));
+    let exec = exec(&world, &["exec", "--log-level", "debug"]);
+    wait_for_events(&world, &[r#"start {"v":1}"#]);
+    world.wait_for_status("/services/app/state", &json!("acknowledged"));
+    world.deploy("shop/prod/app.json", r#"{"v":2}"#);
+    wait_for_events(&world, &[r#"start {"v":1}"#, r#"hup {"v":2}"#]);
+    world.wait_for_status("/services/app/state", &json!("acknowledged"));
+    assert_eq!(exec.stop(), Some(7), "{}", world.log());
+}
