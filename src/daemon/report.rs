@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::Replaced;
 use super::differences::Differences;
+use crate::clock::second_of;
 use crate::install::{Found, Metadata};
 use crate::ledger::{ServiceCondition, State};
 use crate::protocol::Identity;
 use crate::settings::{ProfileName, TargetPath};
 use crate::source::Fault;
+use crate::telemetry::list;
 use crate::transaction::{Component, Drift, Outcome};
 
 /// So many names are shown in a line: a thousand help nobody.
@@ -25,7 +29,7 @@ pub fn say(component: &Component, outcome: &Outcome) {
         Outcome::Refused { profiles, refusal } => {
             let profiles = names(component, profiles.iter());
             let digest = refusal.digest.short();
-            tracing::error!(profiles, digest, reason = refusal.reason, "version refused");
+            tracing::error!(event = "refused", journal.digest = %refusal.digest, profiles, digest, reason = refusal.reason, "version refused");
         }
         Outcome::Swapped { targets } => {
             tracing::debug!(targets = paths(targets), "files are in place");
@@ -49,20 +53,39 @@ pub fn say(component: &Component, outcome: &Outcome) {
                 })
                 .collect();
             let services: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
+            let names_of: Vec<String> = profiles
+                .keys()
+                .map(|identity| names(component, std::iter::once(identity)))
+                .collect();
+            let labels = profiles
+                .values()
+                .filter_map(|version| version.label.clone());
+            let labels: Vec<String> = labels.collect();
+            let digests = profiles.values().map(|version| version.digest.to_string());
+            let digests: Vec<String> = digests.collect();
             tracing::info!(
+                event = "installed",
+                journal.profile = list(names_of.iter().map(String::as_str), 0),
+                journal.version = list(labels.iter().map(String::as_str), 0),
+                journal.digest = list(digests.iter().map(String::as_str), 0),
                 targets = paths(targets),
                 versions = versions.join(", "),
-                services = services.join(", "),
+                services = list(services.iter().copied(), 0),
                 "installed"
             );
         }
         Outcome::Accepted { profiles } => {
             let profiles = names(component, profiles.keys());
-            tracing::info!(profiles, "accepted: nothing on disk had to change");
+            tracing::info!(
+                event = "accepted",
+                profiles,
+                "accepted: nothing on disk had to change"
+            );
         }
         Outcome::Repaired { target, found } => {
             let (owner, group, mode) = words(found.as_ref());
             tracing::warn!(
+                event = "repaired",
                 target_path = target.as_str(),
                 found_owner = owner,
                 found_group = group,
@@ -82,6 +105,7 @@ pub fn say(component: &Component, outcome: &Outcome) {
         } => {
             let retry_in_seconds = retry_in.as_secs_f64().ceil();
             tracing::warn!(
+                event = "delayed",
                 target_path = target.as_str(),
                 reason,
                 retry_in_seconds,
@@ -89,7 +113,12 @@ pub fn say(component: &Component, outcome: &Outcome) {
             );
         }
         Outcome::GoingBack { targets, reason } => {
-            tracing::warn!(targets = paths(targets), reason, "going back");
+            tracing::warn!(
+                event = "going_back",
+                targets = paths(targets),
+                reason,
+                "going back"
+            );
         }
         Outcome::WentBack {
             targets,
@@ -97,6 +126,7 @@ pub fn say(component: &Component, outcome: &Outcome) {
             quarantined,
         } => {
             tracing::error!(
+                event = "went_back",
                 targets = paths(targets),
                 reason,
                 quarantined,
@@ -105,13 +135,19 @@ pub fn say(component: &Component, outcome: &Outcome) {
         }
         Outcome::BackFailed { reason, retry_in } => {
             let retry_in_seconds = retry_in.as_secs_f64().ceil();
-            tracing::error!(reason, retry_in_seconds, "a step after the swap failed");
+            tracing::error!(
+                event = "step_failed",
+                reason,
+                retry_in_seconds,
+                "a step after the swap failed"
+            );
         }
         Outcome::WatchChanged { watch, services } => {
             let services: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
             tracing::info!(
+                event = "watch_changed",
                 watch = watch.as_str(),
-                services = services.join(", "),
+                services = list(services.iter().copied(), 0),
                 "watched files have changed"
             );
         }
@@ -125,13 +161,24 @@ pub fn say(component: &Component, outcome: &Outcome) {
             let retry_in_seconds = retry_in.map(|pause| pause.as_secs_f64().ceil());
             match record.condition {
                 ServiceCondition::Acknowledged => {
-                    tracing::info!(service, result, "service notified")
+                    tracing::info!(
+                        event = "service_notified",
+                        service,
+                        result,
+                        "service notified"
+                    )
                 }
                 ServiceCondition::NotRunning => {
-                    tracing::info!(service, result, "service is not running")
+                    tracing::info!(
+                        event = "service_not_running",
+                        service,
+                        result,
+                        "service is not running"
+                    )
                 }
                 ServiceCondition::Pending | ServiceCondition::Nobody => {
                     tracing::warn!(
+                        event = "service_pending",
                         service,
                         result,
                         retry_in_seconds,
@@ -139,7 +186,13 @@ pub fn say(component: &Component, outcome: &Outcome) {
                     );
                 }
                 ServiceCondition::Failed => {
-                    tracing::error!(service, result, retry_in_seconds, "service failed");
+                    tracing::error!(
+                        event = "service_failed",
+                        service,
+                        result,
+                        retry_in_seconds,
+                        "service failed"
+                    );
                 }
             }
         }
@@ -147,30 +200,49 @@ pub fn say(component: &Component, outcome: &Outcome) {
             let targets = paths(&deferral.targets);
             let reason = deferral.reason.as_str();
             let service = service.as_str();
-            tracing::info!(service, targets, reason, "a newer version waits");
+            tracing::info!(
+                event = "deferred",
+                service,
+                targets,
+                reason,
+                "a newer version waits"
+            );
         }
         Outcome::Trouble { reason, retry_in } => {
             let retry_in_seconds = retry_in.as_secs_f64().ceil();
-            tracing::error!(reason, retry_in_seconds, "nothing is swapped for now");
+            tracing::error!(
+                event = "trouble",
+                reason,
+                retry_in_seconds,
+                "nothing is swapped for now"
+            );
         }
         Outcome::TakenUp { intent, attempts } => {
             tracing::warn!(
+                event = "taken_up",
                 intent,
                 attempts,
                 "an interrupted transaction is taken up again"
             );
         }
         Outcome::Ordered { what, result, .. } => match result {
-            Ok(()) => tracing::info!(order = what, "an operator's order is carried out"),
+            Ok(()) => tracing::info!(
+                event = "order",
+                order = what,
+                "an operator's order is carried out"
+            ),
             Err(reason) => {
                 tracing::warn!(
+                    event = "order",
                     order = what,
                     reason,
                     "an operator's order is not carried out"
                 );
             }
         },
-        Outcome::HoldEnded { what } => tracing::info!(what, "a hold has ended"),
+        Outcome::HoldEnded { what } => {
+            tracing::info!(event = "hold_ended", what, "a hold has ended")
+        }
     }
 }
 
@@ -180,8 +252,16 @@ fn drifted(target: &TargetPath, drift: &Drift, kept: bool) {
     let (Found::File { digest, metadata } | Found::Directory { digest, metadata }) = &drift.found
     else {
         return match drift.left {
-            true => tracing::warn!(target_path, "somebody else removed it: left alone"),
-            false => tracing::warn!(target_path, "somebody else removed it: put back; {hold}"),
+            true => tracing::warn!(
+                event = "drifted",
+                target_path,
+                "somebody else removed it: left alone"
+            ),
+            false => tracing::warn!(
+                event = "drifted",
+                target_path,
+                "somebody else removed it: put back; {hold}"
+            ),
         };
     };
     let (owner, group, mode) = words(Some(metadata));
@@ -190,7 +270,7 @@ fn drifted(target: &TargetPath, drift: &Drift, kept: bool) {
         (false, true) => format!("replaced, and kept in history; {hold}"),
         (false, false) => format!("replaced; {hold}"),
     };
-    tracing::warn!(
+    tracing::warn!(event = "drifted",
         target_path,
         found = %digest,
         found_owner = owner,
@@ -215,7 +295,7 @@ pub fn fault(profiles: &[ProfileName], fault: &Fault, before: Option<&str>) {
     let reason = fault.message.as_str();
     match before.is_some_and(|before| is_same(before, reason)) {
         true => tracing::debug!(profiles, reason, "poll failed again"),
-        false => tracing::warn!(profiles, reason, "poll failed"),
+        false => tracing::warn!(event = "poll_failed", profiles, reason, "poll failed"),
     }
 }
 
@@ -241,6 +321,7 @@ pub fn reloaded(replaced: &Replaced) {
         removed,
     } = &replaced.differences;
     tracing::info!(
+        event = "reloaded",
         added = some(added),
         changed = some(changed),
         removed = some(removed),
@@ -254,6 +335,7 @@ pub fn reloaded(replaced: &Replaced) {
 /// With the settings as they were.
 pub fn rendered_anew(replaced: &Replaced) {
     tracing::info!(
+        event = "reloaded",
         changed = some(&replaced.differences.changed),
         unchanged = replaced.unchanged,
         replaced = replaced.replaced,
@@ -261,27 +343,32 @@ pub fn rendered_anew(replaced: &Replaced) {
     );
 }
 
-pub fn reached(profiles: &[ProfileName]) {
-    tracing::info!(profiles = join(profiles), "polls answer again");
+/// `since`: when the first of them failed.
+pub fn reached(profiles: &[ProfileName], since: Timestamp) {
+    let failing_since = second_of(since).to_string();
+    tracing::info!(
+        event = "polls_answer",
+        profiles = join(profiles),
+        failing_since,
+        "polls answer again"
+    );
 }
 
 pub fn received(named: &impl Named, identity: &Identity, state: &State) {
     let profiles = join(named.names_of(identity));
     if let Some(version) = state.received.get(identity) {
         let (digest, label) = (version.digest.short(), version.label.as_deref());
-        tracing::info!(profiles, digest, label, bytes = version.size, "received");
+        tracing::info!(event = "received", journal.digest = %version.digest, profiles, digest, label, bytes = version.size, "received");
     }
 }
 
 pub fn join(names: &[ProfileName]) -> String {
-    let names: Vec<&str> = names.iter().map(ProfileName::as_str).collect();
-    names.join(", ")
+    list(names.iter().map(ProfileName::as_str), 0)
 }
 
 fn names<'a>(component: &Component, identities: impl Iterator<Item = &'a Identity>) -> String {
     let names = identities.flat_map(|identity| component.names(identity));
-    let names: Vec<&str> = names.map(ProfileName::as_str).collect();
-    names.join(", ")
+    list(names.map(ProfileName::as_str), 0)
 }
 
 fn paths(targets: &BTreeSet<TargetPath>) -> String {
@@ -295,11 +382,7 @@ fn some(names: &[String]) -> Option<String> {
 /// The first few, and how many more there are.
 fn first<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(SHOWN);
-    let shown: Vec<&str> = names.take(SHOWN).collect();
-    match more {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    list(names.take(SHOWN), more)
 }
 
 #[cfg(test)]

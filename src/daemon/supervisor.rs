@@ -176,7 +176,7 @@ impl Supervisor {
                 () = &mut late, if !self.ready && !late_seen => {
                     late_seen = true;
                     let seconds = ready_timeout.as_secs();
-                    tracing::error!(seconds, "not ready within ready_timeout");
+                    tracing::error!(event = "not_ready", seconds, "not ready within ready_timeout");
                     if self.systemd.is_asked() || self.child.is_some() {
                         return RunEnd::NotReady;
                     }
@@ -294,6 +294,7 @@ impl Supervisor {
             Reloaded::Templates(Ok(None)) => {}
             Reloaded::Templates(Ok(Some(replaced))) => super::report::rendered_anew(&replaced),
             Reloaded::Templates(Err(problems)) => tracing::error!(
+                event = "not_reloaded",
                 problems,
                 "a template or schema has changed and cannot be used: nothing else has changed"
             ),
@@ -308,7 +309,7 @@ impl Supervisor {
         match &outcome {
             Ok(replaced) => super::report::reloaded(replaced),
             Err(problems) => {
-                tracing::error!(problems, "settings not reloaded: nothing has changed");
+                tracing::error!(event = "not_reloaded", problems, "settings not reloaded: nothing has changed");
             }
         }
         if self.ready {
@@ -351,7 +352,7 @@ impl Supervisor {
         self.ready = true;
         daemon.say_ready();
         self.systemd.ready();
-        tracing::info!("ready");
+        tracing::info!(event = "ready", "ready");
         self.news.notify_one();
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::{Number, Value};
 use tracing::field::{Field, Visit};
 
+use super::list::shown;
 use crate::words::with_causes;
 
 /// Names and values in the order recorded; a name recorded again gets the later value.
@@ -13,6 +14,10 @@ use crate::words::with_causes;
 pub(super) struct Fields {
     pub message: String,
     pub named: Vec<(&'static str, Value)>,
+    /// Its name in the catalogue: the field `event`.
+    pub event: Option<String>,
+    /// For the journal alone: fields whose name begins with `journal.`.
+    pub journal: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
@@ -24,10 +29,28 @@ impl Fields {
             };
             return;
         }
+        if name == "event" {
+            self.event = value.as_str().map(str::to_owned);
+            return;
+        }
+        if name.starts_with("journal.") {
+            return self.journal.push((name, value));
+        }
         match self.named.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
             None => self.named.push((name, value)),
         }
+    }
+
+    /// As lines show them.
+    pub(super) fn shown(&self) -> Fields {
+        let mut fields = self.clone();
+        for (_, value) in &mut fields.named {
+            if let Value::String(text) = value {
+                *text = shown(text);
+            }
+        }
+        fields
     }
 
     /// These and then `others`, which win.

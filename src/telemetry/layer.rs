@@ -1,6 +1,7 @@
 //! Where events become lines.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -8,8 +9,11 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
+use crate::telemetry::chronicle::Chronicle;
 use crate::telemetry::fields::Fields;
+use crate::telemetry::journal::Journal;
 use crate::telemetry::line::{self, Style};
+use crate::telemetry::repeats::Repeats;
 
 /// Writes each event, with the fields of the spans around it, as one line in one write.
 pub(super) struct Lines<W> {
@@ -17,6 +21,11 @@ pub(super) struct Lines<W> {
     style: Style,
     clock: Clock,
     writer: W,
+    /// Where entries with fields of their own go instead.
+    journal: Option<Journal>,
+    /// What has a name is kept there, whatever the level is.
+    chronicle: Option<Chronicle>,
+    repeats: Mutex<Repeats>,
 }
 
 impl<W> Lines<W> {
@@ -30,6 +39,28 @@ impl<W> Lines<W> {
             style,
             clock,
             writer,
+            journal: None,
+            chronicle: None,
+            repeats: Mutex::default(),
+        }
+    }
+
+    pub(super) fn with_journal(self, journal: Option<Journal>) -> Lines<W> {
+        Lines { journal, ..self }
+    }
+
+    pub(super) fn with_chronicle(self, chronicle: Chronicle) -> Lines<W> {
+        Lines {
+            chronicle: Some(chronicle),
+            ..self
+        }
+    }
+
+    /// The level that events with a name are heard from.
+    fn named_level(&self) -> Level {
+        match self.chronicle {
+            Some(_) => self.level.max(Level::INFO),
+            None => self.level,
         }
     }
 }
@@ -42,6 +73,7 @@ where
     fn enabled(&self, about: &Metadata<'_>, _: Context<'_, S>) -> bool {
         // A span costs little, and its fields explain a warning below it
         let level = match line::ours(about.target()) {
+            true if about.fields().field("event").is_some() => self.named_level(),
             true => self.level,
             // The SDK prints whole answers of credential services even in its warnings; what they mean for us, we say
             false if about.target().starts_with("aws_") => return false,
@@ -51,7 +83,7 @@ where
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        Some(self.level.into())
+        Some(self.named_level().into())
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -82,7 +114,29 @@ where
             }
         }
         event.record(&mut fields);
-        let line = line::line(self.style, self.clock.now().wall, event.metadata(), &fields);
+        let (now, about) = (self.clock.now(), event.metadata());
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = repeats.judge(*about.level(), &mut fields, now.steady);
+        drop(repeats);
+        let shown = fields.shown();
+        let told = news && *about.level() <= Level::INFO;
+        if let (Some(chronicle), Some(_), true) = (&self.chronicle, &fields.event, told) {
+            let text = line::line(Style::Text { colours: false }, now.wall, about, &shown);
+            let object = line::object(now.wall, about, &shown);
+            chronicle.tell(text.trim_end().to_owned(), object);
+        }
+        // What is said again and again is heard by those who want every attempt.
+        let level = if news { *about.level() } else { Level::DEBUG };
+        if level > self.level {
+            return;
+        }
+        if let Some(journal) = &self.journal {
+            let message = line::message(about, &shown);
+            if journal.send(level, &message, &fields).is_ok() {
+                return;
+            }
+        }
+        let line = line::line(self.style, now.wall, about, &shown);
         // Nobody is left to be told that logs cannot be written
         let _ = (self.writer)().write_all(line.as_bytes());
     }
@@ -120,6 +174,107 @@ mod tests {
         tracing::subscriber::with_default(Registry::default().with(lines), act);
         let bytes = sink.0.lock().expect("a sink").clone();
         String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_journal_gets_fields_of_their_own_and_the_line_as_before() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let journal = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = Lines::new(Level::INFO, Style::Journald, Clock::system(), move || {
+            Box::new(writer.clone())
+        })
+        .with_journal(Journal::at(&path));
+        let many = "x".repeat(10_000_000);
+        tracing::subscriber::with_default(Registry::default().with(lines), || {
+            tracing::error!(
+                event = "refused",
+                profiles = crate::telemetry::list(["a", "b"].into_iter(), 2),
+                journal.digest = "sha256:00",
+                reason = "two\nlines\nPRIORITY=0",
+                "version refused"
+            );
+            tracing::info!(n = 1, "plain");
+            tracing::info!(many, "too long for a datagram");
+        });
+        let mut buffer = vec![0; 65_536];
+        let mut next = || {
+            let length = journal.recv(&mut buffer).expect("an entry");
+            String::from_utf8(buffer[..length].to_vec()).expect("UTF-8")
+        };
+        let (_, id) = crate::telemetry::EVENTS
+            .iter()
+            .find(|(name, _)| *name == "refused")
+            .expect("an event");
+        assert_eq!(
+            next(),
+            format!(
+                "MESSAGE=version refused profiles=\"a, b and 2 more\" reason=\"two\\nlines\\nPRIORITY=0\"\n\
+                 PRIORITY=3\nSYSLOG_IDENTIFIER=appconfigd\nAPPCONFIGD_EVENT=refused\nMESSAGE_ID={id}\n\
+                 PROFILE=a\nPROFILE=b\nREASON=two\\nlines\\nPRIORITY=0\nDIGEST=sha256:00\n"
+            )
+        );
+        assert_eq!(
+            next(),
+            "MESSAGE=plain n=1\nPRIORITY=6\nSYSLOG_IDENTIFIER=appconfigd\n"
+        );
+        let rest = sink.0.lock().expect("a sink").clone();
+        let rest = String::from_utf8(rest).expect("UTF-8");
+        assert!(
+            rest.starts_with("<6>too long for a datagram many=xxx"),
+            "{}",
+            rest.len()
+        );
+        assert_eq!(rest.lines().count(), 1);
+    }
+
+    #[test]
+    fn what_repeats_is_left_to_debug_and_what_has_a_name_is_in_the_chronicle_at_any_level() {
+        let told = |level: Level| {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let chronicle = Chronicle::new();
+            let lines = Lines::new(level, Style::Journald, Clock::system(), move || {
+                Box::new(writer.clone())
+            })
+            .with_chronicle(chronicle.clone());
+            tracing::subscriber::with_default(Registry::default().with(lines), || {
+                for retry_in_seconds in 1..=3 {
+                    tracing::warn!(
+                        event = "service_pending",
+                        service = "app",
+                        retry_in_seconds,
+                        "yet to be told"
+                    );
+                }
+                tracing::info!(event = "service_notified", service = "app", "told");
+                tracing::debug!(event = "swapped", "in place");
+                tracing::info!("nameless");
+            });
+            let lines = sink.0.lock().expect("a sink").clone();
+            let lines = String::from_utf8(lines).expect("UTF-8");
+            let (latest, _) = chronicle.listen();
+            let names = latest.iter().map(|told| told.event["event"].to_string());
+            assert_eq!(
+                names.collect::<String>(),
+                "\"service_pending\"\"service_notified\""
+            );
+            let first = &latest[0].text;
+            assert!(
+                first.ends_with("  WARN yet to be told service=app retry_in_seconds=1"),
+                "{first}"
+            );
+            lines
+                .lines()
+                .map(|line| line[3..].split(' ').next().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(told(Level::ERROR), "");
+        assert_eq!(told(Level::INFO), "yet told nameless");
+        assert_eq!(told(Level::DEBUG), "yet yet yet told in nameless");
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -30,18 +30,30 @@ pub(super) fn line(style: Style, now: Timestamp, about: &Metadata<'_>, fields: &
             format!("{} {colour}{level:>5}{end}", time(now))
         }
         Style::Journald => format!("<{}>", priority(*about.level())),
-        Style::Json => return json(now, about, fields),
+        Style::Json => {
+            let mut line = object(now, about, fields).to_string();
+            line.push('\n');
+            return line;
+        }
     };
     if !line.ends_with('>') {
         line.push(' ');
     }
+    line.push_str(&message(about, fields));
+    line.push('\n');
+    line
+}
+
+/// The message and its fields, without an end.
+pub(super) fn message(about: &Metadata<'_>, fields: &Fields) -> String {
+    let mut line = String::new();
     if !ours(about.target()) {
         line.push_str(about.target());
         line.push_str(": ");
     }
     line.push_str(&escape(&fields.message, &[]));
     for (name, value) in &fields.named {
-        if !line.ends_with([' ', '>']) {
+        if !line.is_empty() && !line.ends_with(' ') {
             line.push(' ');
         }
         line.push_str(name);
@@ -51,7 +63,6 @@ pub(super) fn line(style: Style, now: Timestamp, about: &Metadata<'_>, fields: &
             other => line.push_str(&other.to_string()),
         }
     }
-    line.push('\n');
     line
 }
 
@@ -62,23 +73,25 @@ pub(super) fn ours(target: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-fn json(now: Timestamp, about: &Metadata<'_>, fields: &Fields) -> String {
+/// What [`Style::Json`] writes.
+pub(super) fn object(now: Timestamp, about: &Metadata<'_>, fields: &Fields) -> Value {
     let mut object = Map::new();
     object.insert("timestamp".to_owned(), time(now).into());
     let level = about.level().as_str().to_ascii_lowercase();
     object.insert("level".to_owned(), level.into());
     object.insert("target".to_owned(), about.target().into());
+    if let Some(event) = &fields.event {
+        object.insert("event".to_owned(), event.as_str().into());
+    }
     object.insert("message".to_owned(), fields.message.clone().into());
     for (name, value) in &fields.named {
         let name = match *name {
-            "timestamp" | "level" | "target" => format!("field_{name}"),
+            "timestamp" | "level" | "target" | "event" => format!("field_{name}"),
             name => name.to_owned(),
         };
         object.insert(name, value.clone());
     }
-    let mut line = Value::Object(object).to_string();
-    line.push('\n');
-    line
+    Value::Object(object)
 }
 
 /// RFC 3339 in UTC, milliseconds.
@@ -96,7 +109,7 @@ fn colour(level: Level) -> &'static str {
 }
 
 /// syslog(3): err, warning, info, debug.
-fn priority(level: Level) -> u8 {
+pub(super) fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,

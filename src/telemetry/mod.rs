@@ -3,18 +3,29 @@
 //! One event is one line, whatever its values hold. This program's events count from the level asked for; those of the
 //! libraries below only from `warn`, for their finer ones may show requests; the AWS SDK not at all.
 
+mod catalogue;
+mod chronicle;
 mod fields;
+mod journal;
 mod layer;
 mod line;
+mod list;
+mod repeats;
+
+pub use catalogue::EVENTS;
+pub use chronicle::{Told, chronicle};
+pub use list::list;
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::clock::Clock;
 
+use crate::telemetry::journal::{Journal, SOCKET};
 use crate::telemetry::layer::Lines;
 use crate::telemetry::line::Style;
 
@@ -39,10 +50,15 @@ pub enum Format {
 
 /// Installs the process's subscriber. Called once, from the command line; a second call changes nothing.
 pub fn start(level: Level, format: Format) {
-    let style = style(format, &StandardError::of_this_process());
+    let to = StandardError::of_this_process();
+    let style = style(format, &to);
+    let journal = style == Style::Journald && to.journal();
+    let journal = journal.then(|| Journal::at(Path::new(SOCKET))).flatten();
     let lines = Lines::new(level.into(), style, Clock::system(), || {
         Box::new(io::stderr()) as Box<dyn Write>
-    });
+    })
+    .with_journal(journal)
+    .with_chronicle(chronicle().clone());
     // The first subscriber stays
     let _ = tracing::subscriber::set_global_default(Registry::default().with(lines));
 }

@@ -161,10 +161,9 @@ impl Queue {
                 slot.fault = Some((fault.kind, fault.message, since));
             }
             Some(Polled::Unchanged | Polled::Received { .. }) => {
-                let mended = slot.fault.take().is_some();
-                if mended {
+                if let Some((_, _, since)) = slot.fault.take() {
                     self.shared.news.notify_one();
-                    report::reached(&slot.names);
+                    report::reached(&slot.names, since);
                 }
             }
             Some(Polled::TooEarly) => {}
@@ -189,6 +188,7 @@ impl Queue {
             }
             Err(reason) => {
                 tracing::error!(
+                    event = "trouble",
                     reason,
                     profiles = report::join(&slot.names),
                     "the ledger cannot take what a poll brought; tried again in 5 s"
