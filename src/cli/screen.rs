@@ -1,14 +1,28 @@
 //! Standard output and error. A reader that has gone is no reason to panic, which is what `println!` does.
 
 use std::fmt::Arguments;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use super::Exit;
+use super::globals::process_environment;
 
 /// A line of the command's result.
 pub fn write_out(line: Arguments<'_>) {
     // Nobody reads any more: the exit code still tells.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Text of the command's result, for a command that goes on as long as somebody reads it.
+pub fn stream_out(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whether colours are wanted on standard output: a terminal, and NO_COLOR is not set, or empty (no-color.org).
+pub fn colours() -> bool {
+    let objection = process_environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !objection
 }
 
 /// A line for whoever started the command.

@@ -1,5 +1,6 @@
 //! Queues and pollers: start, stop, replace on reload, drain; systemd, control socket.
 
+mod advice;
 mod child;
 pub mod control;
 mod differences;

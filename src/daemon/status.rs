@@ -12,6 +12,7 @@ use crate::settings::{ProfileName, TargetPath};
 use crate::source::FaultKind;
 use crate::transaction::{Machine, Pacing};
 
+use super::advice;
 use super::view::QueueView;
 
 /// `status --json`, schema 1.
@@ -34,6 +35,8 @@ pub struct Status {
 pub struct Notes {
     pub profiles: BTreeMap<ProfileName, String>,
     pub targets: BTreeMap<TargetPath, Vec<String>>,
+    #[serde(default)]
+    pub services: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -149,22 +152,26 @@ impl Status {
             watches: BTreeMap::new(),
             notes: Notes::default(),
         };
+        let runs = status.daemon.is_some();
         for view in views {
             for (name, (profile, identity)) in &view.component.profiles {
                 let profile = view.profile(profile, identity, now);
                 let remedy = view.remedy(name, identity, profile.state);
+                let remedy = remedy.or_else(|| advice::of_profile(name, &profile, runs));
                 let notes = &mut status.notes.profiles;
                 notes.extend(remedy.map(|remedy| (name.clone(), remedy)));
                 status.profiles.insert(name.clone(), profile);
             }
             for path in view.component.targets.keys() {
                 let (target, reason) = view.target(path, installer);
-                status.targets.insert(path.clone(), target);
-                let notes: Vec<String> = reason
+                let mut notes: Vec<String> = reason
                     .into_iter()
                     .chain(view.hold(path))
                     .chain(view.found(path))
                     .collect();
+                let on_drift = view.on_drift(path);
+                notes.extend(advice::of_target(path, &target, on_drift, &notes));
+                status.targets.insert(path.clone(), target);
                 if !notes.is_empty() {
                     status.notes.targets.insert(path.clone(), notes);
                 }
@@ -177,6 +184,9 @@ impl Status {
             let pending = machine.pending();
             for name in view.component.services.keys() {
                 let service = view.service(name, pending.contains(name));
+                let step = advice::of_service(&service);
+                let notes = &mut status.notes.services;
+                notes.extend(step.map(|step| (name.to_string(), step)));
                 status.services.insert(name.to_string(), service);
             }
             let watches = view.component.watches.values();

@@ -208,8 +208,7 @@ impl QueueView {
             };
             return (status, waiting);
         };
-        let on_drift = self.component.targets.get(path);
-        let on_drift = on_drift.map_or(OnDrift::Restore, |target| target.on_drift);
+        let on_drift = self.on_drift(path);
         let (state, reason) = match installer.look(path) {
             Ok(Found::Absent) => (TargetCondition::Missing, None),
             Ok(Found::File { digest, metadata }) => {
@@ -231,6 +230,11 @@ impl QueueView {
         let pauses = self.trouble.clone();
         let pauses = pauses.filter(|_| status.state != TargetCondition::InSync);
         (status, reason.or(waiting).or(pauses))
+    }
+
+    pub(super) fn on_drift(&self, path: &TargetPath) -> OnDrift {
+        let target = self.component.targets.get(path);
+        target.map_or(OnDrift::Restore, |target| target.on_drift)
     }
 
     /// Files of others that were found in this target's place.

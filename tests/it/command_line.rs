@@ -143,7 +143,7 @@ fn standard_output_carries_the_result_and_logs_go_to_standard_error() {
     let output = world.output(&["once", "--log-level", "trace", "--log-format", "json"]);
     assert_eq!(code(&output), Some(0), "{}", stderr(&output));
     let result = stdout(&output);
-    assert!(result.contains("profile limits: current"), "{result}");
+    assert!(result.contains("\nlimits   current  "), "{result}");
     assert!(!result.contains("INFO") && !result.contains("DEBUG") && !result.contains("level"));
     let logs = stderr(&output);
     assert!(logs.lines().count() >= 2, "{logs}");

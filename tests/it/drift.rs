@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::stand::unwrapped;
 use crate::world::{Daemon, Server, World, metadata, wait_for};
 
 const FILE: &str = "/etc/app/limits.json";
@@ -40,7 +41,8 @@ fn told(world: &World) -> usize {
 }
 
 fn text(world: &World) -> String {
-    String::from_utf8(world.output(&["status"]).stdout).unwrap()
+    let screen = String::from_utf8(world.output(&["status"]).stdout).unwrap();
+    unwrapped(&screen).join("\n")
 }
 
 fn wait_for_log(world: &World, words: &str) {

@@ -49,6 +49,7 @@ mod readers;
 mod reboots;
 mod reload;
 mod run;
+mod screens;
 mod sequences;
 mod server;
 mod skip;

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use serde_json::json;
 
 use crate::skip::skip;
+use crate::stand::unwrapped;
 use crate::world::{Daemon, Server, World, wait_for};
 
 /// `app` accepts what `bad` is not there to turn down, and writes down that it was told.
@@ -300,7 +301,7 @@ fn a_hold_for_a_while_ends_by_itself() {
     let (world, _server, _daemon) = started(LINES);
     let (code, said) = ask(&world, &["hold", "limits", "--for", "3s"]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains(", until "), "{said}");
+    assert!(unwrapped(&said).join("\n").contains(", until "), "{said}");
     deploy(&world, 2);
     wait_for("version 2 is received", || {
         (history(&world, "limits").len() == 2).then_some(())

@@ -5,6 +5,7 @@ use std::fs;
 use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
 use serde_json::json;
 
+use crate::stand::unwrapped;
 use crate::world::{Daemon, Server, World, wait_for};
 
 const FILE: &str = "/etc/app/limits.json";
@@ -127,7 +128,8 @@ fn a_first_file_is_not_kept_waiting_by_a_window_and_the_next_is() {
     );
     assert!(reason.starts_with(&until), "{reason}; {until}");
     let status = world.output(&["status"]);
-    assert!(String::from_utf8(status.stdout).unwrap().contains(&until));
+    let screen = String::from_utf8(status.stdout).unwrap();
+    assert!(unwrapped(&screen).join("\n").contains(&until), "{screen}");
     // Somebody else's change is put back at any time.
     fs::write(world.target(FILE), "theirs").unwrap();
     world.wait_for_target(FILE, SERVED[0].1);

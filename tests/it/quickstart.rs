@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::documents::{Block, blocks};
+use crate::screens::spans;
 use crate::sources::root;
 use crate::world::{Daemon, PROGRAM, World, wait_for};
 
@@ -163,7 +164,15 @@ fn normal(text: &str, clone: &Path) -> String {
             }
         });
     let text: String = words.collect();
-    let numbered = ["(process ", "\"pid\": "];
+    let text: String = text
+        .split_inclusive('\n')
+        .map(|line| match line.starts_with("  ") {
+            true => spans(line, false),
+            // A row: what follows a length of time stays in its column.
+            false => spans(line.trim_end(), true).trim_end().to_owned() + "\n",
+        })
+        .collect();
+    let numbered = ["(process ", ", process ", "  process ", "\"pid\": "];
     numbered
         .iter()
         .fold(text, |text, before| match text.split_once(before) {

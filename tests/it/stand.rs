@@ -108,11 +108,9 @@ impl Stand<'_> {
     }
 
     fn is_shown(&self, (text, code): &(String, Option<i32>), expected: &[String]) -> bool {
-        let lines = text
-            .lines()
-            .filter(|line| !line.starts_with("  next poll is due at "))
-            .filter(|line| !line.starts_with("  told again at "));
-        let lines: Vec<&str> = lines.collect();
+        let lines = unwrapped(text).into_iter();
+        let lines = lines.filter(|line| !line.starts_with("told again "));
+        let lines: Vec<String> = lines.collect();
         let of_health = match self.health.as_str() {
             "healthy" => 0,
             "degraded" => 2,
@@ -184,47 +182,105 @@ impl Stand<'_> {
     }
 
     fn text(&self) -> Vec<String> {
-        let mut lines = vec![format!("{} (process …, since …)", self.health)];
-        let version = |digest: Digest| format!("{} since …", digest.short());
+        let mut lines = vec![format!(
+            "{}: appconfigd …, process …, running for …",
+            self.health
+        )];
+        lines.push("PROFILE STATE VERSION AGE NEXT POLL".to_owned());
         for one in &self.profiles {
-            let installed = one
-                .installed
-                .map_or("nothing installed".to_owned(), version);
-            lines.push(format!("profile {}: {}, {installed}", one.name, one.state));
+            let installed = one.installed.map_or("none".to_owned(), |it| it.short());
+            lines.push(format!("{} {} {installed} …", one.name, one.state));
             let newer = one.received.filter(|_| one.received != one.installed);
-            lines.extend(newer.map(|digest| format!("  received: {}", version(digest))));
-            lines.extend(one.reason.iter().map(|reason| format!("  {reason}")));
+            lines.extend(newer.map(|it| format!("newest: {}, received … ago", it.short())));
+            let mut texts: Vec<String> = one.reason.iter().cloned().collect();
             let remedy = match one.state.as_str() {
                 "refused" => {
-                    "next: deploy a version that passes, or mend what the settings name and `appconfigd reload`"
+                    "deploy a version that passes, or mend what the settings name and `appconfigd reload`"
                 }
-                "quarantined" => "next: deploy another version, or this one anew",
-                _ => continue,
+                "quarantined" => "deploy another version, or this one anew",
+                state => {
+                    texts.extend(step(&texts, state == "current"));
+                    lines.extend(said(&texts, state == "current"));
+                    continue;
+                }
             };
             let (state, name) = (&one.state, &one.name);
-            lines.push(format!(
-                "  {state} since …; {remedy}; `appconfigd retry {name}` tries this one again"
+            texts.push(format!(
+                "{state} since …; next: {remedy}; `appconfigd retry {name}` tries this one again"
             ));
+            lines.extend(said(&texts, false));
         }
         let mut targets: Vec<&Target> = self.targets.iter().collect();
         targets.sort_by_key(|one| &one.path);
+        lines.push("TARGET STATE CONTENT".to_owned());
         for one in targets {
-            lines.push(format!(
-                "target {}: {}",
-                one.path,
-                one.state.replace('_', " ")
-            ));
-            lines.extend(one.notes.iter().map(|note| format!("  {note}")));
+            let digest = one.digest.map_or("none".to_owned(), |it| it.short());
+            let state = one.state.replace('_', " ");
+            lines.push(format!("{} {state} {digest}", one.path));
+            let well = one.state == "in_sync";
+            let mut notes = one.notes.clone();
+            notes.extend(step(&notes, well));
+            lines.extend(said(&notes, well));
+        }
+        if !self.services.is_empty() {
+            lines.push("SERVICE STATE SINCE".to_owned());
         }
         for (name, state, result) in &self.services {
-            lines.push(format!(
-                "service {name}: {} since …",
-                state.replace('_', " ")
-            ));
-            lines.extend((result != "accepted").then(|| format!("  {result}")));
+            lines.push(format!("{name} {} … ago", state.replace('_', " ")));
+            let well = state == "acknowledged" || state == "not_running";
+            let mut texts: Vec<String> = Vec::new();
+            texts.extend((result != "accepted").then(|| result.clone()));
+            texts.extend((!well).then(|| "next: …".to_owned()));
+            lines.extend(said(&texts, well));
         }
         lines
     }
+}
+
+/// What is not well has a next step, here or already.
+fn step(texts: &[String], well: bool) -> Option<String> {
+    let has = texts.iter().any(|text| text.contains("next: "));
+    (!well && !has).then(|| "next: …".to_owned())
+}
+
+/// Reasons, then next steps, as the screen has them.
+fn said(texts: &[String], well: bool) -> Vec<String> {
+    let (mut reasons, mut steps) = (Vec::new(), Vec::new());
+    for text in texts {
+        let (why, step) = match text.split_once("next: ") {
+            Some((why, step)) => (why.trim_end_matches("; "), Some(step)),
+            None => (text.as_str(), None),
+        };
+        if !why.is_empty() {
+            let lead = if well || !reasons.is_empty() {
+                ""
+            } else {
+                "why: "
+            };
+            reasons.push(format!("{lead}{why}"));
+        }
+        steps.extend(step.map(|step| format!("next: {step}")));
+    }
+    reasons.extend(steps);
+    reasons
+}
+
+/// The lines of a screen: those that were wrapped are whole again, columns are words, blank lines are gone.
+pub fn unwrapped(screen: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in screen.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let words = words.join(" ");
+        match lines.last_mut() {
+            _ if words.is_empty() => {}
+            Some(last) if line.starts_with("    ") => {
+                last.push(' ');
+                last.push_str(&words);
+            }
+            _ => lines.push(words),
+        }
+    }
+    lines
 }
 
 /// Whether a text is like a pattern in which `…` stands for any text.

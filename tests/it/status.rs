@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
+use crate::stand::unwrapped;
 use crate::world::{Server, World, wait_for};
 
 const LINES: &str = "profiles:\n  limits: {validate: {format: json}}\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: [sh, -c, echo told >> told]}\n";
@@ -73,7 +74,8 @@ fn code(world: &World) -> i32 {
 }
 
 fn text(world: &World) -> String {
-    String::from_utf8(world.output(&["status"]).stdout).unwrap()
+    let screen = String::from_utf8(world.output(&["status"]).stdout).unwrap();
+    unwrapped(&screen).join("\n")
 }
 
 #[test]

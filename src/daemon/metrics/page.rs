@@ -108,7 +108,11 @@ fn standing(status: &Status) -> Registry {
     registry.register("target_state", "1 for the state of a target", targets);
     let services: Family<ServiceState, Gauge> = Family::default();
     for (name, service) in &status.services {
-        one_of(&SERVICES, service.state, |state, is| {
+        let state = match service.nobody {
+            true => ServiceCondition::Nobody,
+            false => service.state,
+        };
+        one_of(&SERVICES, state, |state, is| {
             let service = name.clone();
             services
                 .get_or_create(&ServiceState { service, state })
