@@ -2,6 +2,7 @@
 
 mod check;
 mod diff;
+mod events;
 mod exec;
 mod exit;
 mod fetch;
@@ -25,6 +26,7 @@ mod serve;
 mod start;
 mod status;
 mod systemd_dropin;
+mod wait;
 
 pub use exit::Exit;
 pub use globals::Globals;
@@ -53,6 +55,8 @@ enum Command {
     Check(check::Arguments),
     Plan(plan::Arguments),
     Status(status::Arguments),
+    Wait(wait::Arguments),
+    Events(events::Arguments),
     Refresh(refresh::Arguments),
     Reload(reload::Arguments),
     Retry(retry::Arguments),
@@ -94,6 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Check(command) => command.run(&arguments.globals),
         Command::Plan(command) => command.run(&arguments.globals),
         Command::Status(command) => command.run(&arguments.globals),
+        Command::Wait(command) => command.run(&arguments.globals),
+        Command::Events(command) => command.run(&arguments.globals),
         Command::Refresh(command) => command.run(&arguments.globals),
         Command::Reload(command) => command.run(&arguments.globals),
         Command::Retry(command) => command.run(&arguments.globals),

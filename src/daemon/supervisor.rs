@@ -13,14 +13,15 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::child::{Child, ending};
 use crate::settings::Settings;
-use crate::words::{count, with_causes};
+use crate::words::with_causes;
 
 use super::control::{self, Request};
 use super::forget::Forgotten;
+use super::headline::line;
 use super::metrics::{Exposition, Pulse};
 use super::nap::Naps;
 use super::signals::{Sent, Signals};
-use super::status::{Health, Status};
+use super::standing::Standing;
 use super::templates::Templates;
 use super::{Daemon, Post, Replaced, StartError, Systemd};
 
@@ -210,6 +211,13 @@ impl Supervisor {
             Request::Declared(reply) => {
                 tokio::spawn(async move { reply.send(post.declared().await) });
             }
+            Request::Standing { profiles, reply } => {
+                tokio::spawn(async move {
+                    let views = post.views().await;
+                    let status = post.status_of(views.clone()).await;
+                    reply.send(Standing::of(&views, status, profiles.as_ref()))
+                });
+            }
             Request::Refresh {
                 profiles,
                 limit,
@@ -309,7 +317,11 @@ impl Supervisor {
         match &outcome {
             Ok(replaced) => super::report::reloaded(replaced),
             Err(problems) => {
-                tracing::error!(event = "not_reloaded", problems, "settings not reloaded: nothing has changed");
+                tracing::error!(
+                    event = "not_reloaded",
+                    problems,
+                    "settings not reloaded: nothing has changed"
+                );
             }
         }
         if self.ready {
@@ -415,28 +427,4 @@ pub fn problems_of(error: &StartError) -> String {
         }
         other => with_causes(other),
     }
-}
-
-/// One line for `systemctl status`. A reason may quote a program: a line feed of its would begin a message of ours.
-fn line(status: &Status) -> String {
-    let state = match status.state {
-        Health::Healthy => "healthy",
-        Health::Degraded => "degraded",
-        Health::Failed => "failed",
-    };
-    let mut troubles = status
-        .profiles
-        .iter()
-        .filter_map(|(name, profile)| Some(format!("{name}: {}", profile.reason.as_deref()?)));
-    let counts = format!(
-        "{state}: {}, {}, {}",
-        count(status.profiles.len(), "profile"),
-        count(status.targets.len(), "target"),
-        count(status.services.len(), "service")
-    );
-    let line = match troubles.next() {
-        Some(first) => format!("{counts}; {first}"),
-        None => counts,
-    };
-    line.replace(char::is_control, " ")
 }

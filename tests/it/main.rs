@@ -38,6 +38,7 @@ mod migrate;
 mod mount;
 mod notifications;
 mod once;
+mod operating;
 mod operator;
 mod paces;
 mod panics;
