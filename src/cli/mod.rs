@@ -2,6 +2,7 @@
 
 mod check;
 mod diff;
+mod doctor;
 mod events;
 mod exec;
 mod exit;
@@ -57,6 +58,7 @@ enum Command {
     Status(status::Arguments),
     Wait(wait::Arguments),
     Events(events::Arguments),
+    Doctor(doctor::Arguments),
     Refresh(refresh::Arguments),
     Reload(reload::Arguments),
     Retry(retry::Arguments),
@@ -100,6 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Status(command) => command.run(&arguments.globals),
         Command::Wait(command) => command.run(&arguments.globals),
         Command::Events(command) => command.run(&arguments.globals),
+        Command::Doctor(command) => command.run(&arguments.globals),
         Command::Refresh(command) => command.run(&arguments.globals),
         Command::Reload(command) => command.run(&arguments.globals),
         Command::Retry(command) => command.run(&arguments.globals),

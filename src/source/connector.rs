@@ -104,7 +104,10 @@ impl Connections {
         })
     }
 
-    fn build(&self, connect_timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
+    pub(super) fn build(
+        &self,
+        connect_timeout: Option<Duration>,
+    ) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             // Not the environment's proxies as they are: see `proxy`.
             .no_proxy()
@@ -238,7 +241,7 @@ fn failed(trouble: Trouble) -> ConnectorError {
 }
 
 /// The URL carries the token, so it is dropped before anything is made of the error.
-fn trouble(error: reqwest::Error) -> Trouble {
+pub(super) fn trouble(error: reqwest::Error) -> Trouble {
     let error = error.without_url();
     if let Some(tls) = tls_error(&error) {
         return Trouble::Tls(match tls {

@@ -10,11 +10,14 @@ mod environment;
 mod fault;
 mod network;
 mod proxy;
+mod survey;
 mod token;
 mod trust;
 
 pub use answer::Answer;
+pub use connector::Trouble;
 pub use fault::{Fault, FaultKind};
+pub use survey::{Caller, Survey};
 pub use token::Token;
 
 use std::collections::HashMap;

@@ -8,6 +8,7 @@ use reqwest::{NoProxy, Proxy};
 
 use super::environment::Environment;
 use super::fault::Fault;
+use crate::settings::is_loopback;
 
 /// Link-local addresses (EC2 metadata, containers, EKS Pod Identity), their IPv6 forms, and this machine.
 const NEVER_PROXIED: &str =
@@ -48,6 +49,41 @@ pub fn proxies(environment: &Environment) -> Result<Vec<Proxy>, Fault> {
     Ok(proxies)
 }
 
+/// Host and port of the proxy that requests to this URL take, and the variable that names it.
+pub fn of(environment: &Environment, url: &http::Uri) -> Option<(String, &'static str)> {
+    let all = environment.all_proxy.as_deref();
+    let all = all.map(|proxy| (proxy, "ALL_PROXY"));
+    let own = match url.scheme_str() {
+        Some("https") => environment
+            .https_proxy
+            .as_deref()
+            .map(|proxy| (proxy, "HTTPS_PROXY")),
+        _ => environment
+            .http_proxy
+            .as_deref()
+            .map(|proxy| (proxy, "HTTP_PROXY")),
+    };
+    let (proxy, variable) = own.or(all)?;
+    let host = url.host()?;
+    let list = environment.no_proxy.as_deref().unwrap_or_default();
+    let never = list
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    let spared = is_loopback(&url.to_string())
+        || host.starts_with("169.254.")
+        || never.into_iter().any(|entry| {
+            let entry = entry.trim_start_matches('.');
+            entry == "*" || host == entry || host.ends_with(&format!(".{entry}"))
+        });
+    if spared {
+        return None;
+    }
+    let proxy: http::Uri = with_scheme(proxy)?.parse().ok()?;
+    let port = proxy.port_u16().unwrap_or(80);
+    Some((format!("{}:{port}", proxy.host()?), variable))
+}
+
 /// A URL without scheme means http, as curl has it. Other schemes are not spoken.
 fn with_scheme(url: &str) -> Option<String> {
     match url.split_once("://") {
@@ -78,6 +114,26 @@ mod tests {
         };
         assert_eq!(proxies(&environment).expect("valid").len(), 2);
         assert!(proxies(&Environment::default()).expect("valid").is_empty());
+    }
+
+    #[test]
+    fn the_proxy_of_a_url_is_named_without_its_password_and_not_where_it_is_spared() {
+        let environment = Environment {
+            https_proxy: Some("http://user:hunter2@proxy.example:3128".into()),
+            no_proxy: Some("internal, .example.org".into()),
+            ..Environment::default()
+        };
+        let of = |url: &str| super::of(&environment, &url.parse().expect("a URL"));
+        let proxy = Some(("proxy.example:3128".to_owned(), "HTTPS_PROXY"));
+        assert_eq!(of("https://appconfigdata.eu-west-1.amazonaws.com"), proxy);
+        for spared in [
+            "http://appconfigdata.eu-west-1.amazonaws.com",
+            "https://internal/",
+            "https://a.example.org/",
+            "https://127.0.0.1/",
+        ] {
+            assert_eq!(of(spared), None, "{spared}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! `wait` and `events`: what an operator, or a script of theirs, asks a host.
+//! `wait`, `events` and `doctor`: what an operator, or a script of theirs, asks a host.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::double::{Double, error};
+use crate::stand::unwrapped;
 use crate::world::{World, stderr, stdout, wait_for};
 
 const LINES: &str = "profiles:\n  limits: {validate: {format: json}}\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {check: [\"true\"], command: [\"true\"]}\n";
@@ -120,4 +122,128 @@ fn events_are_the_latest_outcomes_whatever_the_log_level_is_and_go_on_when_follo
     assert!(refused.is_some(), "{rest:?}");
     let ended = wait_for("the follower ends", || follow.0.try_wait().unwrap());
     assert_eq!(ended.code(), Some(3));
+}
+
+/// Of `doctor`, with secrets in the environment that must not come out.
+fn doctor(world: &World, more: &[&str]) -> (Option<i32>, Vec<String>, String) {
+    let mut command = world.command(&[&["doctor"], more].concat());
+    command.env("AWS_SECRET_ACCESS_KEY", "hunter2hunter2");
+    command.env("AWS_SESSION_TOKEN", "hunter3hunter3");
+    let output = command.output().unwrap();
+    let screen = stdout(&output);
+    assert_eq!(stderr(&output), "");
+    assert!(!screen.contains("hunter"), "{screen}");
+    let said = unwrapped(&screen);
+    for line in &said {
+        let verdicts = ["ok ", "warning ", "failure ", "all is well"];
+        let verdict = verdicts.iter().any(|word| line.starts_with(word));
+        let sum = line.contains(" failure") && line.contains(" warning");
+        assert!(verdict || sum, "{line}\n{screen}");
+        let unwell = line.starts_with("warning ") || line.starts_with("failure ");
+        assert!(!unwell || line.contains(" next: "), "{line}");
+    }
+    (code(&output), said, screen)
+}
+
+fn has(said: &[String], begin: &str) -> bool {
+    said.iter().any(|line| line.starts_with(begin))
+}
+
+#[test]
+fn doctor_walks_the_whole_way_and_says_what_to_do() {
+    let (world, server) = World::served(&SERVED, LINES);
+    let (code, said, screen) = doctor(&world, &[]);
+    assert_eq!(code, Some(0), "{screen}");
+    for line in [
+        "ok settings ",
+        "warning daemon no daemon is running next: ",
+        "ok state ",
+        "ok endpoint http://127.0.0.1:",
+        "ok proxy none",
+        "ok dns ",
+        "ok tls the endpoint answers (status 404), no TLS",
+        "ok clock agrees",
+        "ok credentials access key AKIDEXAMPLE by provider EnvironmentVariable",
+        "ok permissions profile `limits`: 2 bytes",
+        "ok targets 1 target",
+        "ok services 1 service",
+        "ok unit ",
+        "0 failures, 1 warning",
+    ] {
+        assert!(has(&said, line), "{line}\n{screen}");
+    }
+    // What the daemon reaches is not asked for: each session is a member of a rollout.
+    let daemon = world.run();
+    assert_eq!(world.output(&["wait"]).status.code(), Some(0));
+    let before = server.count("shop/prod/limits", "start");
+    let (code, said, screen) = doctor(&world, &[]);
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(has(&said, "all is well"), "{screen}");
+    assert_eq!(server.count("shop/prod/limits", "start"), before);
+    assert_eq!(daemon.stop(), Some(0));
+
+    let other = LINES
+        .replace("limits:", "limit:")
+        .replace("from: limits", "from: limit");
+    let other = other.replace("/etc/app/limits.json", "/etc/none/limits.json");
+    world.settings(&server, &other);
+    std::fs::remove_dir_all(world.target("/etc/none")).unwrap();
+    let (code, said, screen) = doctor(&world, &[]);
+    assert_eq!(code, Some(1), "{screen}");
+    let gone =
+        "failure permissions profile `limit`: StartConfigurationSession: ResourceNotFoundException";
+    assert!(has(&said, gone), "{screen}");
+    assert!(
+        has(&said, "failure targets cannot find the directory "),
+        "{screen}"
+    );
+
+    world.settings(&server, LINES);
+    server.stop();
+    let (code, said, screen) = doctor(&world, &[]);
+    assert_eq!(code, Some(75), "{screen}");
+    assert!(
+        has(&said, "failure network cannot reach http://127.0.0.1:"),
+        "{screen}"
+    );
+    assert!(!has(&said, "failure permissions"), "{screen}");
+    let (code, _, screen) = doctor(&world, &["--offline"]);
+    assert_eq!(code, Some(0), "{screen}");
+
+    world.write("appconfigd.yaml", "profiles: {a: {aplication: x}}\n");
+    let (code, said, screen) = doctor(&world, &[]);
+    assert_eq!(code, Some(78), "{screen}");
+    assert!(
+        has(&said, "failure settings a profile has no key `aplication`"),
+        "{screen}"
+    );
+    std::fs::remove_file(world.path("appconfigd.yaml")).unwrap();
+    assert_eq!(doctor(&world, &[]).0, Some(66));
+}
+
+#[test]
+fn doctor_prints_the_statement_that_allows_what_was_refused() {
+    let refused = "User: arn:aws:iam::111122223333:user/a is not authorized to perform: appconfig:StartConfigurationSession on resource: arn:aws:appconfig:eu-west-1:111122223333:application/a/environment/b/configuration/c";
+    let double =
+        Double::start(move |_, _| error("403 Forbidden", "AccessDeniedException", refused, ""));
+    let world = World::new();
+    let port = double.port;
+    world.write("appconfigd.yaml", &format!("aws: {{region: eu-west-1, endpoint_url: \"http://127.0.0.1:{port}\"}}\nroot: root\nprofiles:\n  limits: {{application: a, environment: b}}\ntargets:\n  /limits: {{from: limits}}\n"));
+    let (code, said, screen) = doctor(&world, &[]);
+    assert_eq!(code, Some(1), "{screen}");
+    let statement = "{\"Effect\": \"Allow\", \"Action\": [\"appconfig:StartConfigurationSession\", \"appconfig:GetLatestConfiguration\"], \"Resource\": \"arn:aws:appconfig:eu-west-1:111122223333:application/a/environment/b/configuration/c\"}";
+    assert!(
+        said.iter().any(|line| line.ends_with(statement)),
+        "{screen}"
+    );
+
+    let mut command = world.command(&["doctor"]);
+    command.env("HTTPS_PROXY", "socks5://user:hunter2@proxy:1");
+    let output = command.output().unwrap();
+    let screen = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{screen}");
+    assert!(
+        screen.contains("HTTPS_PROXY") && !screen.contains("hunter2"),
+        "{screen}"
+    );
 }

@@ -21,6 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is missing or in the way on this host. Units are looked for only without an alternate root: with one they
 /// belong to another system.
 pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Problem> {
+    let mut problems = of_targets(settings, places);
+    problems.extend(of_services(settings, places, runtime));
+    problems.extend(of_unit(settings, places, runtime));
+    problems
+}
+
+/// Of users, groups and directories of targets.
+pub fn of_targets(settings: &Settings, places: &Places) -> Vec<Problem> {
     let mut problems = Vec::new();
     for target in settings.targets.values() {
         let mut report = |message: String, help: &str| {
@@ -33,6 +41,12 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
             &mut report,
         );
     }
+    problems
+}
+
+/// Of users of services, and of their units.
+pub fn of_services(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for service in settings.services.values() {
         let mut report = |message: String, help: &str| {
             problems.push(places.of_service(&service.name, Severity::Error, message, help));
@@ -70,9 +84,16 @@ pub fn problems(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<
                 problems.push(places.of_service(&service.name, *severity, message.clone(), help));
             }
         }
-        problems.extend(forbidden(settings, places, runtime));
     }
     problems
+}
+
+/// Of what the unit that runs the daemon forbids.
+pub fn of_unit(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Problem> {
+    match settings.root {
+        None => forbidden(settings, places, runtime),
+        Some(_) => Vec::new(),
+    }
 }
 
 /// What the unit that runs the daemon on this host forbids. Nothing where there is no such unit.

@@ -1,6 +1,6 @@
 //! `check`: are these settings right? Reads the settings and the files that they name.
 
-mod host;
+pub mod host;
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ impl Arguments {
 }
 
 /// What is wrong inside of the templates and schemas.
-fn problems_of_content(file: &Path, settings: &Settings) -> Vec<Problem> {
+pub fn problems_of_content(file: &Path, settings: &Settings) -> Vec<Problem> {
     let Err(errors) = Content::load(settings) else {
         return Vec::new();
     };
@@ -78,7 +78,7 @@ fn shown(file: &Path, settings: &Settings, other: &Path) -> PathBuf {
 }
 
 /// `2 profiles, 3 targets, 1 service`.
-fn inventory(settings: &Settings) -> String {
+pub fn inventory(settings: &Settings) -> String {
     let profiles = count(settings.profiles.len(), "profile");
     let targets = count(settings.targets.len(), "target");
     let services = count(settings.services.len(), "service");

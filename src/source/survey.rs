@@ -1,0 +1,155 @@
+//! What lies between this process and AppConfig Data, looked at one after the other: for `doctor`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials;
+use jiff::Timestamp;
+
+use super::account::{Account, CONNECT_TIMEOUT, OPERATION_TIMEOUT};
+use super::connector::{Connections, Trouble, trouble};
+use super::environment::Environment;
+use super::fault::Fault;
+use super::{proxy, trust};
+use crate::settings::{AwsSettings, is_loopback};
+use crate::words::{last_cause, one_line};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// Characters of what others have written.
+const LONGEST: usize = 300;
+
+/// The way to the service as settings and environment give it.
+pub struct Survey {
+    account: Account,
+    connections: Connections,
+    /// `None`: not known.
+    config: Option<SdkConfig>,
+    /// A full URL.
+    pub endpoint: Option<http::Uri>,
+    pub region: Option<String>,
+    /// Host and port of the proxy that requests to the endpoint take, and the variable that names it.
+    pub proxy: Option<(String, &'static str)>,
+}
+
+/// The endpoint has answered, whatever it was.
+pub struct Reached {
+    pub status: u16,
+    /// What its clock says.
+    pub time: Option<Timestamp>,
+}
+
+/// Whose credentials are used. No secret is in it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// As the SDK calls the provider.
+    pub provider: String,
+    pub access_key_id: String,
+    pub account: Option<String>,
+    pub expires: Option<Timestamp>,
+}
+
+impl Survey {
+    /// Reads settings, environment and shared config files; asks the metadata service for a region where nothing else
+    /// names one.
+    ///
+    /// Fails where proxies, authorities or TLS cannot be used.
+    pub async fn begin(settings: &AwsSettings) -> Result<Survey, Fault> {
+        let environment = Environment::of_process();
+        let bundle = settings.ca_bundle.as_deref();
+        let bundle = bundle.or(environment.ca_bundle.as_deref());
+        let make = || -> Result<Connections, Fault> {
+            let proxies = proxy::proxies(&environment)?;
+            Connections::new(proxies, trust::authorities(bundle)?, CONNECT_TIMEOUT)
+        };
+        let connections = make()?;
+        let account = Account::look(settings.clone(), SharedHttpClient::new(make()?)).await;
+        let config = Box::pin(account.config()).await;
+        let region = config.as_ref().and_then(SdkConfig::region);
+        let region = region.map(ToString::to_string).or(account.region.clone());
+        let endpoint = account.endpoint.clone().or_else(|| {
+            let region = region.as_deref()?;
+            let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+            Some(format!(
+                "https://appconfigdata.{region}.amazonaws.com{suffix}"
+            ))
+        });
+        let endpoint: Option<http::Uri> = endpoint.and_then(|url| url.parse().ok());
+        let proxy = endpoint
+            .as_ref()
+            .and_then(|url| proxy::of(&environment, url));
+        Ok(Survey {
+            account,
+            connections,
+            config,
+            endpoint,
+            region,
+            proxy,
+        })
+    }
+
+    /// On this machine nobody checks credentials, as a rule.
+    pub fn is_loopback(&self) -> bool {
+        self.account.endpoint.as_deref().is_some_and(is_loopback)
+    }
+
+    /// The addresses of a host.
+    pub async fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>, String> {
+        let looked = tokio::net::lookup_host((host, port));
+        match tokio::time::timeout(OPERATION_TIMEOUT, looked).await {
+            Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    /// One request without credentials, through proxy and TLS.
+    pub async fn reach(&self) -> Result<Reached, Trouble> {
+        let Some(endpoint) = &self.endpoint else {
+            return Err(Trouble::Request);
+        };
+        let client = self.connections.build(Some(CONNECT_TIMEOUT));
+        let client = client.map_err(|_| Trouble::Request)?;
+        let request = client.get(endpoint.to_string()).timeout(OPERATION_TIMEOUT);
+        let answer = request.send().await.map_err(trouble)?;
+        let date = answer.headers().get(http::header::DATE);
+        let date = date.and_then(|date| date.to_str().ok());
+        let time = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        Ok(Reached {
+            status: answer.status().as_u16(),
+            time: time.map(|time| time.timestamp()),
+        })
+    }
+
+    /// Asks the chain of providers; `Err`: why there are none.
+    pub async fn caller(&self) -> Result<Caller, String> {
+        let provider = self
+            .config
+            .as_ref()
+            .and_then(SdkConfig::credentials_provider);
+        let Some(provider) = provider else {
+            return Err("no provider is configured".to_owned());
+        };
+        let credentials = provider.provide_credentials();
+        let limit = OPERATION_TIMEOUT.saturating_add(Duration::from_secs(5));
+        let credentials = match tokio::time::timeout(limit, credentials).await {
+            Ok(Ok(credentials)) => credentials,
+            Ok(Err(error)) => return Err(one_line(&last_cause(&error).to_string(), LONGEST)),
+            Err(_) => return Err("no answer in time".to_owned()),
+        };
+        // There is no other way to the provider's name; the SDK prints no secret here.
+        let shown = format!("{credentials:?}");
+        let provider = shown.split("provider_name: \"").nth(1);
+        let provider = provider.and_then(|rest| rest.split('"').next());
+        let expires = credentials
+            .expiry()
+            .and_then(|at| Timestamp::try_from(at).ok());
+        Ok(Caller {
+            provider: provider.unwrap_or("unknown").to_owned(),
+            access_key_id: one_line(credentials.access_key_id(), LONGEST),
+            account: credentials.account_id().map(|id| id.as_str().to_owned()),
+            expires,
+        })
+    }
+}
