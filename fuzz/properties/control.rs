@@ -60,7 +60,10 @@ async fn play(mut requests: mpsc::Receiver<Request>) -> usize {
     while let Some(request) = requests.recv().await {
         changing += 1;
         match request {
-            Request::Status(_) | Request::Declared(_) | Request::Pulse(_) => changing -= 1,
+            Request::Status(_)
+            | Request::Declared(_)
+            | Request::Pulse(_)
+            | Request::Standing { .. } => changing -= 1,
             Request::Refresh { profiles, .. } => {
                 for name in profiles.iter().flatten() {
                     assert!(!name.as_str().is_empty(), "a profile without a name");

@@ -69,3 +69,17 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     }
     std::fs::DirBuilder::new().mode(0o700).create(directory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_closed_to_others_from_the_moment_it_has_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let _socket = named(&path, Open::ToUs).unwrap();
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o177, 0, "{mode:o}");
+    }
+}

@@ -302,17 +302,3 @@ async fn ask<T>(
         .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     answer.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_socket_is_closed_to_others_from_the_moment_it_has_a_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("control.sock");
-        let _socket = named(&path).unwrap();
-        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode & 0o177, 0, "{mode:o}");
-    }
-}
