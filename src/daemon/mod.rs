@@ -126,7 +126,16 @@ impl Daemon {
         child: Option<Child>,
     ) -> Result<Daemon, StartError> {
         let pacing = Pacing::Kept(host(settings.root.as_deref()));
-        Daemon::begin(settings, state_directory, clock, ready, pacing, child).await
+        // Its future is large, and so would be those of all callers
+        Box::pin(Daemon::begin(
+            settings,
+            state_directory,
+            clock,
+            ready,
+            pacing,
+            child,
+        ))
+        .await
     }
 
     /// The same for one poll of everything, by hand: unit jobs need not wait, nothing waits for a service's pace, and it is
@@ -136,14 +145,14 @@ impl Daemon {
         state_directory: &Path,
         clock: Clock,
     ) -> Result<Daemon, StartError> {
-        Daemon::begin(
+        Box::pin(Daemon::begin(
             settings,
             state_directory,
             clock,
             true,
             Pacing::Ignored,
             None,
-        )
+        ))
         .await
     }
 

@@ -158,8 +158,7 @@ fn aligned(cells: &[String], widths: &[usize], toned: impl Fn(usize, String) -> 
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let (mut start, mut quoted) = (0, false);
-    let mut ends = text.char_indices().peekable();
-    while let Some((at, character)) = ends.next() {
+    for (at, character) in text.char_indices() {
         match character {
             '`' if quoted => quoted = false,
             '`' => {
