@@ -135,7 +135,10 @@ fn services(status: &Status, now: Timestamp) -> impl Iterator<Item = Row> {
         };
         said(&mut below, tone == Tone::Well, result.chain(remedy));
         let again = service.next_attempt;
-        below.extend(again.map(|next| ("", format!("told again {}", until(next, now)))));
+        let again = again.map(|next| ("", format!("told again {}", until(next, now))));
+        let step = below.iter().position(|(word, _)| *word == "next");
+        let before = step.unwrap_or(below.len());
+        below.splice(before..before, again);
         let since = service
             .since
             .map(|since| format!("{} ago", age(since, now)));
@@ -158,7 +161,12 @@ fn watches(status: &Status, now: Timestamp) -> impl Iterator<Item = Row> {
             true => (Tone::Well, Vec::new()),
             false => {
                 let services = format!("not acknowledged by {}", watch.pending.join(", "));
-                (Tone::Wary, vec![("why", services)])
+                let next =
+                    "they are told again by themselves; `appconfigd retry` tells them at once";
+                (
+                    Tone::Wary,
+                    vec![("why", services), ("next", next.to_owned())],
+                )
             }
         };
         Row {
