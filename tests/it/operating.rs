@@ -1,6 +1,5 @@
 //! `wait`, `events` and `doctor`: what an operator, or a script of theirs, asks a host.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -106,22 +105,53 @@ fn events_are_the_latest_outcomes_whatever_the_log_level_is_and_go_on_when_follo
     assert_eq!(world.log(), "", "the log has errors only");
 
     let mut follow = world.command(&["events", "--follow"]);
-    let follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let heard = std::fs::File::create(world.path("heard")).unwrap();
+    let follow = follow.stdout(heard).stderr(Stdio::null()).spawn();
     let mut follow = Killed(follow.unwrap());
-    let mut lines = BufReader::new(follow.0.stdout.take().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
-    assert!(first.contains(" received profiles=limits "), "{first}");
+    let hears = |words: &str| {
+        wait_for(words, || {
+            let heard = world.read("heard")?;
+            heard.lines().any(|line| line.contains(words)).then_some(())
+        });
+    };
+    hears(" received profiles=limits ");
     world.deploy(SERVED[0].0, "{");
-    // The daemon's end ends it, so this does not wait for ever.
-    world.wait_for_status("/profiles/limits/state", &json!("refused"));
+    hears(" ERROR version refused profiles=limits ");
     assert_eq!(daemon.stop(), Some(0));
-    let rest: Vec<String> = lines.map(Result::unwrap).collect();
-    let refused = rest
-        .iter()
-        .find(|line| line.contains(" ERROR version refused profiles=limits "));
-    assert!(refused.is_some(), "{rest:?}");
     let ended = wait_for("the follower ends", || follow.0.try_wait().unwrap());
     assert_eq!(ended.code(), Some(3));
+}
+
+#[test]
+fn a_watched_status_says_each_change_once() {
+    let (world, _server) = World::served(&SERVED, LINES);
+    let _daemon = world.run();
+    assert_eq!(code(&world.output(&["wait"])), Some(0));
+    world.wait_for_status("/state", &json!("healthy"));
+    let mut watch = world.command(&["status", "--watch", "--json"]);
+    let seen = std::fs::File::create(world.path("seen")).unwrap();
+    let _watch = Killed(watch.stdout(seen).spawn().unwrap());
+    let states = || -> Vec<Value> {
+        let seen = world.read("seen").unwrap_or_default();
+        let whole = seen.lines().filter(|line| line.ends_with('}'));
+        let parsed = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        parsed
+            .map(|status| status["profiles"]["limits"]["state"].clone())
+            .collect()
+    };
+    wait_for("the first", || (states() == ["current"]).then_some(()));
+    world.deploy(SERVED[0].0, "{");
+    wait_for("the refusal", || {
+        (states().last()? == "refused").then_some(())
+    });
+    let before = states().len();
+    let polled = || world.status().unwrap()["profiles"]["limits"]["last_poll"].clone();
+    // It looks once a second: three polls later it has looked.
+    for _ in 0..3 {
+        let last = polled();
+        wait_for("another poll", || (polled() != last).then_some(()));
+    }
+    assert_eq!(states().len(), before, "a poll alone is no news");
 }
 
 /// Of `doctor`, with secrets in the environment that must not come out.
