@@ -24,6 +24,8 @@ pub struct Status {
     pub profiles: BTreeMap<ProfileName, ProfileStatus>,
     pub targets: BTreeMap<TargetPath, TargetStatus>,
     pub services: BTreeMap<String, ServiceStatus>,
+    /// None from a daemon that knows of none yet.
+    #[serde(default)]
     pub watches: BTreeMap<String, WatchStatus>,
     /// Not part of the contract's page.
     #[serde(skip)]

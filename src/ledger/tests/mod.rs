@@ -7,6 +7,7 @@ mod keeping;
 mod presence;
 mod reading;
 mod room;
+mod runs;
 
 use std::path::Path;
 
