@@ -67,9 +67,14 @@ impl Arguments {
                         false => Exit::Failed,
                     });
                 }
-                // It may yet be started.
                 Ok(Standing::OnItsWay { .. }) => {}
-                Err(ControlError::NoDaemon(_) | ControlError::Silent(_)) if !left.is_zero() => {}
+                Err(error @ (ControlError::NoDaemon(_) | ControlError::Silent(_))) => {
+                    // It may yet be started, but not with settings that are wrong.
+                    Place::of(globals).settings()?;
+                    if left.is_zero() {
+                        return Err(silent(&error));
+                    }
+                }
                 Err(error) => return Err(silent(&error)),
             }
             tokio::time::sleep(pause.min(left)).await;

@@ -89,6 +89,17 @@ impl Survey {
         })
     }
 
+    /// The endpoint without what may be a password; empty where none is known.
+    pub fn shown(&self) -> String {
+        let Some(url) = &self.endpoint else {
+            return String::new();
+        };
+        let scheme = url.scheme_str().unwrap_or("http");
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}://{host}")
+    }
+
     /// On this machine nobody checks credentials, as a rule.
     pub fn is_loopback(&self) -> bool {
         self.account.endpoint.as_deref().is_some_and(is_loopback)

@@ -14,6 +14,9 @@ const COMMANDS: &[&[&str]] = &[
     &["check"],
     &["plan"],
     &["status"],
+    &["wait", "--timeout", "0s"],
+    &["events"],
+    &["doctor"],
     &["refresh"],
     &["reload"],
     &["retry"],
@@ -125,7 +128,8 @@ fn every_command_that_reads_settings_says_66_when_they_are_missing_and_78_when_t
 fn without_a_daemon_who_asks_it_gets_3() {
     let (world, _server) = served();
     let asking = [
-        "status", "refresh", "reload", "retry", "hold", "release", "rollback", "forget",
+        "status", "wait", "events", "refresh", "reload", "retry", "hold", "release", "rollback",
+        "forget",
     ];
     for command in COMMANDS.iter().filter(|words| asking.contains(&words[0])) {
         let output = world.output(command);

@@ -240,15 +240,19 @@ fn doctor_walks_the_whole_way_and_says_what_to_do() {
     let (code, _, screen) = doctor(&world, &["--offline"]);
     assert_eq!(code, Some(0), "{screen}");
 
-    world.write("appconfigd.yaml", "profiles: {a: {aplication: x}}\n");
+    // A template that cannot be used is a mistake in the settings, too.
+    world.write("t.j2", "{{ config.n ");
+    let templated = LINES.replace("{from: limits,", "{from: limits, template: t.j2,");
+    let local =
+        "local: {directory: store}\nroot: root\ndefaults: {application: shop, environment: prod}\n";
+    world.write("appconfigd.yaml", &format!("{local}{templated}"));
     let (code, said, screen) = doctor(&world, &[]);
     assert_eq!(code, Some(78), "{screen}");
+    assert!(has(&said, "failure settings "), "{screen}");
     assert!(
-        has(&said, "failure settings a profile has no key `aplication`"),
+        has(&said, "ok endpoint the embedded server over "),
         "{screen}"
     );
-    std::fs::remove_file(world.path("appconfigd.yaml")).unwrap();
-    assert_eq!(doctor(&world, &[]).0, Some(66));
 }
 
 #[test]
@@ -276,4 +280,18 @@ fn doctor_prints_the_statement_that_allows_what_was_refused() {
         screen.contains("HTTPS_PROXY") && !screen.contains("hunter2"),
         "{screen}"
     );
+
+    let text = world.read("appconfigd.yaml").unwrap();
+    let (head, rest) = text.split_once(", endpoint_url").unwrap();
+    let (_, rest) = rest.split_once('}').unwrap();
+    world.write("appconfigd.yaml", &format!("{head}}}{rest}"));
+    let mut command = world.command(&["doctor"]);
+    let endpoint = "http://user:hunter2@127.0.0.1:1";
+    command.env("AWS_ENDPOINT_URL_APPCONFIGDATA", endpoint);
+    let output = command.output().unwrap();
+    let screen = stdout(&output);
+    assert_eq!(output.status.code(), Some(75), "{screen}");
+    let said = unwrapped(&screen);
+    let line = "failure network cannot reach http://127.0.0.1:1: ";
+    assert!(has(&said, line) && !screen.contains("hunter2"), "{screen}");
 }

@@ -6,7 +6,7 @@ mod permission;
 mod report;
 
 use crate::cli::check::{inventory, problems_of_content};
-use crate::cli::globals::{Directories, process_environment};
+use crate::cli::globals::{Directories, process_environment, report as refused};
 use crate::cli::start::{directories, runtime};
 use crate::cli::{Exit, Globals};
 use crate::clock::Clock;
@@ -34,26 +34,17 @@ Exit: 0 nothing fails, 1 something does, 66 and 78 the settings, 75 only the net
 
 impl Arguments {
     pub fn run(self, globals: &Globals) -> Exit {
-        let mut report = Report::new();
         let file = globals.settings_file(&process_environment);
         let read = match settings::read(&file, &globals.circumstances(&process_environment)) {
             Ok(read) => read,
-            Err(problems) => {
-                let errors = problems.list.iter();
-                errors.for_each(|problem| host::say(problem, "settings", &mut report));
-                let missing = problems.missing;
-                report.end();
-                return if missing {
-                    Exit::NoInput
-                } else {
-                    Exit::Settings
-                };
-            }
+            // As every command says it: nothing else can be looked at.
+            Err(problems) => return refused(&problems),
         };
         let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(exit) => return exit,
         };
+        let mut report = Report::new();
         said_of_settings(&file, &read, &mut report);
         let wrong = report.failures() > 0;
         let settings = &read.settings;

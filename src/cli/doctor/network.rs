@@ -40,7 +40,7 @@ pub async fn way(settings: &AwsSettings, clock: &Clock, report: &mut Report) -> 
         return false;
     };
     let region = survey.region.as_deref().unwrap_or("-");
-    report.ok("endpoint", &format!("{endpoint}, region {region}"));
+    report.ok("endpoint", &format!("{}, region {region}", survey.shown()));
     proxy_and_names(&survey, endpoint, report).await;
     let reached = answer(&survey, endpoint, clock, report).await;
     credentials(&survey, clock, report).await;
@@ -104,7 +104,11 @@ async fn answer(survey: &Survey, endpoint: &http::Uri, clock: &Clock, report: &m
                     "see the route, the firewall, the security group or the VPC endpoint; HTTPS_PROXY where a proxy is the way out",
                 ),
             };
-            let said = format!("cannot reach {endpoint}: {trouble}");
+            let through = survey.proxy.as_ref();
+            let through = through.map_or(String::new(), |(proxy, variable)| {
+                format!(" through the proxy {proxy} ({variable})")
+            });
+            let said = format!("cannot reach {}{through}: {trouble}", survey.shown());
             report.say(verdict, check, &said, next);
             return false;
         }
