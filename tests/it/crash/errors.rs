@@ -208,7 +208,10 @@ fn a_call_that_fails_leaves_whole_files_and_is_got_over() {
     }
     let stride = std::env::var("APPCONFIGD_ERRNO_STRIDE");
     let stride: usize = stride.map_or(SAMPLE, |stride| stride.parse().unwrap());
-    let offset = usize::try_from(std::process::id()).unwrap() % stride;
+    let offset = std::env::var("APPCONFIGD_ERRNO_OFFSET").ok();
+    let offset: Option<usize> = offset.map(|offset| offset.parse().unwrap());
+    let drawn = usize::try_from(std::process::id()).unwrap();
+    let offset = offset.unwrap_or(drawn) % stride;
     let names = undisturbed();
     let only = std::env::var("APPCONFIGD_ERRNO_CALL").unwrap_or_default();
     let numbered = names.iter().zip(1..);
