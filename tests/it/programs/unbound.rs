@@ -132,7 +132,7 @@ fn a_change_is_read_on_hup_what_the_checker_turns_down_goes_back_and_files_of_ot
     let file = format!("{PREFIX}/site.conf");
     world.wait_for_target(&file, &record("a", "TXT one"));
     let unbound = Unbound::start(&world);
-    assert_eq!(unbound.text("a.shop.test").as_deref(), Some("one"));
+    unbound.wait_for("a.shop.test", "one");
     world.wait_for_status("/services/unbound/state", &json!("acknowledged"));
     let before = reloads(&world);
 
@@ -147,7 +147,8 @@ fn a_change_is_read_on_hup_what_the_checker_turns_down_goes_back_and_files_of_ot
     let reason = status["profiles"]["site"]["reason"].as_str().unwrap();
     assert!(reason.contains("unbound-checkconf"), "{reason}");
     world.wait_for_target(&file, &record("a", "TXT two"));
-    assert_eq!(unbound.text("a.shop.test").as_deref(), Some("two"));
+    // As before: one answer over UDP may be lost on a busy machine.
+    unbound.wait_for("a.shop.test", "two");
     assert_eq!(reloads(&world), before + 1, "it was never told");
     let history = stdout(&world.output(&["history", "unbound"]));
     assert!(history.contains("Bad local-data RR"), "{history}");
