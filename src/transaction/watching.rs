@@ -38,6 +38,8 @@ struct Sighting {
     at: Timestamp,
     /// When the first change was seen that nobody has been told of.
     since: Timestamp,
+    /// Another state came before it and after `seen`: whoever was told meanwhile may have read that one.
+    detour: bool,
 }
 
 impl Machine {
@@ -51,7 +53,14 @@ impl Machine {
             if let Some(digest) = digest {
                 let at = now.wall;
                 let since = at;
-                let sighting = Sighting { digest, at, since };
+                let before = self.sightings.news.get(&watch);
+                let detour = before.is_some_and(|one| one.detour || one.digest != digest);
+                let sighting = Sighting {
+                    digest,
+                    at,
+                    since,
+                    detour,
+                };
                 self.sightings.news.insert(watch.clone(), sighting);
             }
             self.sightings.looked.insert(watch);
@@ -69,10 +78,14 @@ impl Machine {
     pub(super) fn take_sightings(&mut self) -> Vec<Action> {
         let mut changes = Vec::new();
         let mut changed = BTreeMap::new();
+        let mut detours = BTreeSet::new();
         for (watch, mut news) in std::mem::take(&mut self.sightings.news) {
             let seen = self.sightings.seen.get(&watch);
-            if seen.is_some_and(|seen| seen.digest == news.digest) {
+            if seen.is_some_and(|seen| seen.digest == news.digest && !news.detour) {
                 continue;
+            }
+            if news.detour {
+                detours.insert(watch.clone());
             }
             // What was tried with the state before says nothing about this one.
             let told = self.component.told_by(&watch).iter();
@@ -99,7 +112,7 @@ impl Machine {
                 let row = self.watch_row(service, watch);
                 let news = match row {
                     None => self.hears_of_starts(service),
-                    Some(Some(known)) if known != sighting.digest => {
+                    Some(Some(known)) if known != sighting.digest || detours.contains(watch) => {
                         changed.insert(watch.clone(), sighting.at);
                         true
                     }

@@ -6,5 +6,6 @@ mod pauses;
 mod planning;
 mod recovery;
 mod standing;
+mod watching;
 mod paces;
 pub mod world;

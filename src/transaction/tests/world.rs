@@ -17,7 +17,7 @@ use crate::service::{Running, Verdict};
 use crate::settings::{
     AwsSettings, Command, FileSet, Notify, OnFailure, Probe, ProbeAsk, Profile, ProfileName,
     Render, Service, ServiceName, SetFile, Settings, Signal, SignalTarget, SourceSettings, Target,
-    TargetPath, Validate, Whose,
+    TargetPath, Validate, Watch, Whose,
 };
 use crate::words::with_causes;
 
@@ -170,6 +170,8 @@ pub struct World {
     /// What somebody else has touched.
     pub drifted: BTreeSet<TargetPath>,
     pub asked_about: Vec<(Step, Timestamp)>,
+    /// Who was notified, and whether it knows then.
+    pub notified: Vec<(ServiceName, bool)>,
     pub pacing: Pacing,
     /// Transactions that a restart has found open: they are carried out at once.
     pub interrupted: BTreeSet<u64>,
@@ -187,6 +189,20 @@ impl World {
     }
 
     pub fn of(profiles: Vec<Profile>, targets: Vec<Target>, services: Vec<Service>) -> World {
+        World::with(profiles, targets, services, Vec::new())
+    }
+
+    /// Without profiles and targets.
+    pub fn watching(watches: Vec<Watch>, services: Vec<Service>) -> World {
+        World::with(Vec::new(), Vec::new(), services, watches)
+    }
+
+    fn with(
+        profiles: Vec<Profile>,
+        targets: Vec<Target>,
+        services: Vec<Service>,
+        watches: Vec<Watch>,
+    ) -> World {
         let directory = match std::path::Path::new("/dev/shm").is_dir() {
             true => tempfile::tempdir_in("/dev/shm"),
             false => tempfile::tempdir(),
@@ -204,7 +220,10 @@ impl World {
                 .into_iter()
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
-            watches: Default::default(),
+            watches: watches
+                .into_iter()
+                .map(|one| (one.name.clone(), Arc::new(one)))
+                .collect(),
             targets: targets
                 .into_iter()
                 .map(|one| (one.path.clone(), Arc::new(one)))
@@ -252,6 +271,7 @@ impl World {
             swapped: Vec::new(),
             drifted: BTreeSet::new(),
             asked_about: Vec::new(),
+            notified: Vec::new(),
             pacing,
             interrupted: BTreeSet::new(),
             without_orders: false,
@@ -745,6 +765,9 @@ impl World {
             ended: false,
         });
         let knows = matches!(answer.verdict, Verdict::Accepted | Verdict::NotRunning(_));
+        if kind == "notify" {
+            self.notified.push((name.clone(), knows));
+        }
         if kind == "notify" && knows {
             let files = depends.iter().map(|path| {
                 let digest = self.disk(path);
