@@ -2,15 +2,11 @@
 
 use crate::words::count;
 
-use super::status::{Health, Status};
+use super::status::{Status, word};
 
 /// One line for `systemctl status`. A reason may quote a program: a line feed of its would begin a message of ours.
 pub fn line(status: &Status) -> String {
-    let state = match status.state {
-        Health::Healthy => "healthy",
-        Health::Degraded => "degraded",
-        Health::Failed => "failed",
-    };
+    let state = word(&status.state);
     let mut troubles = status
         .profiles
         .iter()

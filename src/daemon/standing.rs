@@ -8,7 +8,7 @@ use crate::ledger::ServiceCondition;
 use crate::protocol::Identity;
 use crate::settings::{ProfileName, ServiceName, TargetPath};
 
-use super::status::{ProfileCondition, Status, TargetCondition};
+use super::status::{ProfileCondition, Status, TargetCondition, spoken};
 use super::view::QueueView;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ fn judge(status: &Status) -> Standing {
         if profile.state == ProfileCondition::Current || !profile.required {
             continue;
         }
-        let word = word(&profile.state);
+        let word = spoken(&profile.state);
         let reason = profile.reason.as_deref();
         let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
         let said = format!("profile `{name}` is {word}{reason}");
@@ -95,7 +95,7 @@ fn judge(status: &Status) -> Standing {
     }
     for (name, service) in &status.services {
         let result = service.last_result.as_deref().unwrap_or("not told yet");
-        let said = format!("service `{name}` is {}: {result}", word(&service.state));
+        let said = format!("service `{name}` is {}: {result}", spoken(&service.state));
         match service.state {
             ServiceCondition::Acknowledged | ServiceCondition::NotRunning => {}
             ServiceCondition::Failed if result.starts_with("given up ") => {
@@ -108,18 +108,11 @@ fn judge(status: &Status) -> Standing {
     }
     for (path, target) in &status.targets {
         if target.state != TargetCondition::InSync && !target.excused {
-            missing.push(format!("target `{path}` is {}", word(&target.state)));
+            missing.push(format!("target `{path}` is {}", spoken(&target.state)));
         }
     }
     Standing::OnItsWay {
         reason: missing.into_iter().next().unwrap_or_default(),
         unreachable: status.is_unreachable(),
-    }
-}
-
-fn word(state: &impl Serialize) -> String {
-    match serde_json::to_value(state) {
-        Ok(serde_json::Value::String(word)) => word.replace('_', " "),
-        _ => "unknown".to_owned(),
     }
 }

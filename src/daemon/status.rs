@@ -136,6 +136,19 @@ pub struct WatchStatus {
     pub pending: Vec<String>,
 }
 
+/// The word that the JSON has for a state: `in_sync`.
+pub fn word(state: &impl Serialize) -> String {
+    match serde_json::to_value(state) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// The same for people: `in sync`.
+pub fn spoken(state: &impl Serialize) -> String {
+    word(state).replace('_', " ")
+}
+
 impl Status {
     /// Looks at every target: blocking.
     pub fn of(

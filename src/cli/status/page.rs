@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::layout::{Page, Row, Tone};
 use super::span::{age, until};
 use crate::daemon::status::{
-    Health, ProfileCondition, ProfileStatus, Status, TargetCondition, VersionStatus,
+    Health, ProfileCondition, ProfileStatus, Status, TargetCondition, VersionStatus, spoken,
 };
 use crate::ledger::ServiceCondition;
 use crate::words::{escape, one_line};
@@ -35,7 +35,7 @@ fn head(page: &mut Page, status: &Status, now: Timestamp) {
         Health::Degraded => Tone::Wary,
         Health::Failed => Tone::Bad,
     };
-    let state = page.toned(tone, &word(&status.state));
+    let state = page.toned(tone, &spoken(&status.state));
     let Some(daemon) = &status.daemon else {
         page.line(&format!(
             "{state}: no daemon is running; this is what the ledger says"
@@ -74,7 +74,7 @@ fn profiles(status: &Status, now: Timestamp) -> impl Iterator<Item = Row> {
         Row {
             cells: vec![
                 escape(name.as_str(), &[]),
-                word(&profile.state),
+                spoken(&profile.state),
                 installed.map_or("none".to_owned(), version),
                 since.unwrap_or_default(),
                 next,
@@ -109,7 +109,7 @@ fn targets(status: &Status) -> impl Iterator<Item = Row> {
         Row {
             cells: vec![
                 escape(path.as_str(), &[]),
-                word(&target.state),
+                spoken(&target.state),
                 digest.map_or("none".to_owned(), short),
             ],
             tone: match target.state {
@@ -145,7 +145,7 @@ fn services(status: &Status, now: Timestamp) -> impl Iterator<Item = Row> {
         Row {
             cells: vec![
                 escape(name, &[]),
-                word(&service.state),
+                spoken(&service.state),
                 since.unwrap_or_default(),
             ],
             tone,
@@ -213,12 +213,4 @@ fn version(version: &VersionStatus) -> String {
 /// The first 12 digits.
 fn short(digest: &str) -> String {
     digest.chars().skip("sha256:".len()).take(12).collect()
-}
-
-/// The word that the JSON has, with spaces.
-fn word(state: &impl serde::Serialize) -> String {
-    match serde_json::to_value(state) {
-        Ok(serde_json::Value::String(word)) => word.replace('_', " "),
-        _ => "unknown".to_owned(),
-    }
 }

@@ -1,99 +1,77 @@
 //! What is counted as it happens. Lives as long as the process: a reload begins nothing anew.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::ledger::{ServiceCondition, State};
+use crate::daemon::status::word;
+use crate::ledger::State;
 use crate::poll::Polled;
-use crate::protocol::Identity;
 use crate::settings::ProfileName;
-use crate::transaction::{Component, Outcome};
+use crate::transaction::Outcome;
 
 /// From what a reload of a unit takes to what a `window` makes wait.
 const SECONDS: [f64; 14] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 10_800.0, 86_400.0,
 ];
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Polling {
-    profile: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Ended {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Telling {
-    service: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfTarget {
-    target: String,
-}
+/// By one label, or two.
+type Counts<const N: usize> = Family<[(&'static str, String); N], Counter>;
 
 /// Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Counters {
     registry: Arc<Registry>,
-    polls: Family<Polling, Counter>,
-    transactions: Family<Ended, Counter>,
-    notifications: Family<Telling, Counter>,
-    drifts: Family<OfTarget, Counter>,
+    polls: Counts<2>,
+    transactions: Counts<1>,
+    notifications: Counts<2>,
+    drifts: Counts<1>,
     change_to_notified: Histogram,
 }
 
 impl Counters {
     pub fn new() -> Counters {
         let mut registry = Registry::with_prefix("appconfigd");
-        let counters = Counters {
-            polls: Family::default(),
-            transactions: Family::default(),
-            notifications: Family::default(),
-            drifts: Family::default(),
-            change_to_notified: Histogram::new(SECONDS),
-            registry: Arc::default(),
-        };
+        let (polls, transactions) = (Counts::default(), Counts::default());
+        let (notifications, drifts) = (Counts::default(), Counts::default());
+        let change_to_notified = Histogram::new(SECONDS);
         registry.register(
             "polls",
-            "Calls of GetLatestConfiguration for a profile, by what came of them",
-            counters.polls.clone(),
+            "Polls of a profile, by what came of them",
+            polls.clone(),
         );
         registry.register(
             "transactions",
-            "Versions, alone or together, by what became of them",
-            counters.transactions.clone(),
+            "Transactions, by what became of them",
+            transactions.clone(),
         );
         registry.register(
             "notifications",
             "How a service stood after it was told, or could not be",
-            counters.notifications.clone(),
+            notifications.clone(),
         );
         registry.register(
             "drifts",
             "How often a target was found changed or removed by somebody else",
-            counters.drifts.clone(),
+            drifts.clone(),
         );
         registry.register_with_unit(
             "change_to_notified",
             "From the answer that brought a version until it is in place and its services have been told",
             Unit::Seconds,
-            counters.change_to_notified.clone(),
+            change_to_notified.clone(),
         );
         Counters {
             registry: Arc::new(registry),
-            ..counters
+            polls,
+            transactions,
+            notifications,
+            drifts,
+            change_to_notified,
         }
     }
 
@@ -109,52 +87,49 @@ impl Counters {
             Polled::Failed(_) => "fault",
         };
         for profile in profiles {
-            let profile = profile.as_str().to_owned();
-            let labels = Polling { profile, result };
+            let labels = [
+                ("profile", profile.to_string()),
+                ("result", result.to_owned()),
+            ];
             self.polls.get_or_create(&labels).inc();
         }
     }
 
     /// `state`: with what the outcome has changed.
-    pub fn hear(&self, component: &Component, state: &State, outcome: &Outcome, now: Timestamp) {
+    pub fn hear(&self, state: &State, outcome: &Outcome, now: Timestamp) {
         match outcome {
             Outcome::Refused { .. } => self.ended("refused"),
             Outcome::WentBack { .. } => self.ended("went_back"),
             Outcome::Installed { profiles, .. } => {
                 self.ended("installed");
-                let news = profiles.keys().collect::<BTreeSet<&Identity>>();
-                for received in news.into_iter().filter_map(|one| state.received.get(one)) {
-                    let installed = profiles.values().any(|one| one.digest == received.digest);
-                    let took = now.duration_since(received.since).as_secs_f64();
-                    // Another one is on its way, or the clock was set meanwhile.
-                    if installed && took >= 0.0 {
-                        self.change_to_notified.observe(took);
+                for (identity, version) in profiles {
+                    let received = state.received.get(identity);
+                    // Otherwise it is an earlier version, which an operator wanted.
+                    let received = received.filter(|newest| newest.digest == version.digest);
+                    let took = received.map(|newest| now.duration_since(newest.since));
+                    // A clock that was set meanwhile has measured nothing.
+                    if let Some(took) = took.filter(|took| !took.is_negative()) {
+                        self.change_to_notified.observe(took.as_secs_f64());
                     }
                 }
             }
             Outcome::Service {
                 service, record, ..
-            } if component.services.contains_key(service) => {
-                let result = match record.condition {
-                    ServiceCondition::Acknowledged => "acknowledged",
-                    ServiceCondition::Pending => "pending",
-                    ServiceCondition::Nobody => "nobody",
-                    ServiceCondition::Failed => "failed",
-                    ServiceCondition::NotRunning => "not_running",
-                };
-                let service = service.as_str().to_owned();
-                let labels = Telling { service, result };
+            } => {
+                let result = word(&record.condition);
+                let labels = [("service", service.to_string()), ("result", result)];
                 self.notifications.get_or_create(&labels).inc();
             }
             Outcome::Drifted { target, .. } => {
-                let target = target.as_str().to_owned();
-                self.drifts.get_or_create(&OfTarget { target }).inc();
+                let labels = [("target", target.to_string())];
+                self.drifts.get_or_create(&labels).inc();
             }
             _ => {}
         }
     }
 
-    fn ended(&self, result: &'static str) {
-        self.transactions.get_or_create(&Ended { result }).inc();
+    fn ended(&self, result: &str) {
+        let labels = [("result", result.to_owned())];
+        self.transactions.get_or_create(&labels).inc();
     }
 }

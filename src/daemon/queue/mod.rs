@@ -285,9 +285,10 @@ impl Queue {
             if let Action::Say(outcome) = action {
                 self.drift.hear(&outcome, self.steady());
                 report::say(self.machine.component(), &outcome);
-                let (component, state) = (self.machine.component(), self.machine.state());
                 let now = self.hands.clock.now().wall;
-                self.shared.counters.hear(component, state, &outcome, now);
+                self.shared
+                    .counters
+                    .hear(self.machine.state(), &outcome, now);
                 if let Outcome::Ordered { order, result, .. } = outcome {
                     self.ordered(order, result);
                 }
