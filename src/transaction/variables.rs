@@ -11,10 +11,14 @@ use super::Component;
 use super::action::{About, Step};
 use super::machine::Machine;
 
+/// Bytes of one variable.
+const LONGEST: usize = 96 * 1024;
+
 /// `APPCONFIGD_PROFILES`, `_TARGETS`, `_VERSION` and `_PREVIOUS_VERSION`, of what concerns the service.
 ///
 /// Several values are separated by line feeds, which no name has; versions are in the order of the profiles, and empty
-/// where there is none.
+/// where there is none. What is longer than 96 KiB is left out whole, and named in `_OMITTED`: half a list would be taken
+/// for all of it, and the kernel starts no program with a variable of 128 KiB.
 pub fn variables(
     component: &Component,
     service: &ServiceName,
@@ -46,16 +50,21 @@ pub fn variables(
         let all = profiles.iter().map(|(_, identity)| of.get(*identity));
         lines(all.map(|version| version.map_or(String::new(), shown)))
     };
-    let variable = |name: &str, value: String| (format!("APPCONFIGD_{name}"), value);
-    vec![
-        variable(
-            "PROFILES",
-            lines(profiles.iter().map(|(name, _)| name.to_string())),
-        ),
-        variable("TARGETS", lines(targets.iter().map(ToString::to_string))),
-        variable("VERSION", versions(now)),
-        variable("PREVIOUS_VERSION", versions(before)),
-    ]
+    let names = lines(profiles.iter().map(|(name, _)| name.to_string()));
+    let told = [
+        ("PROFILES", names),
+        ("TARGETS", lines(targets.iter().map(ToString::to_string))),
+        ("VERSION", versions(now)),
+        ("PREVIOUS_VERSION", versions(before)),
+    ];
+    let (told, omitted): (Vec<_>, Vec<_>) = told
+        .into_iter()
+        .map(|(name, value)| (format!("APPCONFIGD_{name}"), value))
+        .partition(|(_, value)| value.len() <= LONGEST);
+    let omitted: Vec<String> = omitted.into_iter().map(|(name, _)| name).collect();
+    let omission = ("APPCONFIGD_OMITTED".to_owned(), omitted.join(" "));
+    let omission = Some(omission).filter(|(_, names)| !names.is_empty());
+    told.into_iter().chain(omission).collect()
 }
 
 fn lines(values: impl Iterator<Item = String>) -> String {

@@ -128,3 +128,30 @@ fn hundreds_of_targets_in_one_directory_and_of_queues_follow_and_each_service_is
         status_took.as_secs_f64(),
     );
 }
+
+/// The kernel starts no program with a variable of 128 KiB.
+#[test]
+fn a_service_of_more_paths_than_a_variable_can_hold_is_told_which_list_is_left_out() {
+    let world = World::new();
+    let server = Server::start(&world);
+    world.deploy("shop/prod/shared.txt", "one");
+    let long = "x".repeat(240);
+    let mut lines = "profiles: {shared: {}}\ntargets:\n".to_owned();
+    for number in 0..550 {
+        writeln!(
+            lines,
+            "  /etc/{long}/{number}: {{from: shared, notify: app}}"
+        )
+        .unwrap();
+    }
+    let tell =
+        r#"echo "${APPCONFIGD_TARGETS-unset} $APPCONFIGD_OMITTED $APPCONFIGD_PROFILES" >>told"#;
+    writeln!(lines, "services: {{app: {{command: {{shell: '{tell}'}}}}}}").unwrap();
+    world.settings(&server, &lines);
+    let once = world.output(&["once"]);
+    assert!(once.status.success(), "{once:?}");
+    assert_eq!(
+        world.read("told").as_deref(),
+        Some("unset APPCONFIGD_TARGETS shared\n")
+    );
+}
