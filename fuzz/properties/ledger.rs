@@ -355,9 +355,7 @@ fn received(name: i64, text: &str, seconds: i64) -> Change {
 }
 
 fn identity(name: i64) -> Identity {
-    Identity(format!(
-        "local=\"/srv\" configuration_profile=\"profile {name}\""
-    ))
+    Identity(format!("local=\"/srv\" configuration_profile=\"profile {name}\"").into())
 }
 
 fn at(seconds: i64) -> Timestamp {

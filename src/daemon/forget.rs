@@ -123,7 +123,7 @@ fn profile(state: &State, declared: &Names, name: &str) -> Result<Option<Identit
         [] => Ok(None),
         [identity] => Ok(Some((*identity).clone())),
         several => {
-            let names: Vec<&str> = several.iter().map(|one| one.0.as_str()).collect();
+            let names: Vec<&str> = several.iter().map(|one| &*one.0).collect();
             Err(format!(
                 "`{name}` may be {} profiles, write APPLICATION/ENVIRONMENT/PROFILE: {}",
                 several.len(),

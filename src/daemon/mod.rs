@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::child::Child;
 use crate::clock::Clock;
@@ -58,7 +58,7 @@ use crate::source::{Fault, Source};
 use crate::transaction::{Component, Hands, Machine, Pacing};
 
 use metrics::Counters;
-use queue::{Message, QueueHandle};
+use queue::{Letters, Message, QueueHandle};
 
 /// Polls at the same time: a thousand profiles of one tick must not be a thousand connections. A poll waits for its turn
 /// here, before it begins: one that is cut off inside counts as sent. So the bound of the source's own is not reached.
@@ -407,7 +407,7 @@ async fn drain(queues: Vec<Queue>) {
     let mut tasks = Vec::with_capacity(queues.len());
     for Queue { handle, ready, .. } in queues {
         // An error means that the queue has ended already.
-        let _ = handle.messages.send(Message::Stop);
+        let _ = handle.messages.send(Box::new(Message::Stop));
         // A notification that waits for READY would wait for ever: it stays pending.
         drop(ready);
         tasks.push(handle.task);
@@ -420,11 +420,11 @@ async fn drain(queues: Vec<Queue>) {
 }
 
 /// Ends the queues that are still there, in the middle of what they do.
-async fn leave(queues: &[mpsc::UnboundedSender<Message>]) {
+async fn leave(queues: &[Letters]) {
     let mut answers = Vec::with_capacity(queues.len());
     for queue in queues {
         let (reply, answer) = oneshot::channel();
-        if queue.send(Message::Leave(reply)).is_ok() {
+        if queue.send(Box::new(Message::Leave(reply))).is_ok() {
             answers.push(answer);
         }
     }

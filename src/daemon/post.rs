@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::install::Installer;
@@ -16,14 +16,14 @@ use crate::transaction::Order;
 
 use super::Daemon;
 use super::history::Declared;
-use super::queue::{Message, Obeyed};
+use super::queue::{Letters, Message, Obeyed};
 use super::status::{DaemonStatus, Status};
 use super::view::QueueView;
 
 /// Asks every queue of a daemon.
 #[derive(Clone)]
 pub struct Post {
-    queues: Vec<mpsc::UnboundedSender<Message>>,
+    queues: Vec<Letters>,
     installer: Installer,
     clock: Clock,
     started_at: Timestamp,
@@ -31,7 +31,7 @@ pub struct Post {
 
 impl Post {
     pub(super) fn new(
-        queues: Vec<mpsc::UnboundedSender<Message>>,
+        queues: Vec<Letters>,
         installer: Installer,
         clock: Clock,
         started_at: Timestamp,
@@ -129,7 +129,7 @@ impl Post {
         let mut replies = Vec::with_capacity(self.queues.len());
         for queue in &self.queues {
             let (reply, answer) = oneshot::channel();
-            if queue.send(ask(reply)).is_ok() {
+            if queue.send(Box::new(ask(reply))).is_ok() {
                 replies.push(answer);
             }
         }

@@ -66,7 +66,7 @@ impl<'a> Changes<'a> {
                         "INSERT OR REPLACE INTO sessions (identity, token, issued_at, sent, interval_seconds, fresh)
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                         params![
-                            identity.0,
+                            &*identity.0,
                             session.token.0,
                             Text(session.issued_at),
                             session.sent,
@@ -74,14 +74,14 @@ impl<'a> Changes<'a> {
                             session.fresh
                         ],
                     ),
-                    None => self.execute("DELETE FROM sessions WHERE identity = ?1", [&identity.0]),
+                    None => self.execute("DELETE FROM sessions WHERE identity = ?1", [&*identity.0]),
                 }?;
                 match poll {
                     Some(poll) => self.execute(
                         "INSERT OR REPLACE INTO polls (identity, last, next) VALUES (?1, ?2, ?3)",
-                        params![identity.0, Text(poll.last), Text(poll.next)],
+                        params![&*identity.0, Text(poll.last), Text(poll.next)],
                     ),
-                    None => self.execute("DELETE FROM polls WHERE identity = ?1", [&identity.0]),
+                    None => self.execute("DELETE FROM polls WHERE identity = ?1", [&*identity.0]),
                 }
             }
             Change::Received {
@@ -93,13 +93,13 @@ impl<'a> Changes<'a> {
                 let select = "SELECT digest FROM accepted WHERE identity = ?1";
                 self.losing(select, identity, version.as_ref().map(|version| version.digest))?;
                 let Some(version) = version else {
-                    return self.execute("DELETE FROM accepted WHERE identity = ?1", [&identity.0]);
+                    return self.execute("DELETE FROM accepted WHERE identity = ?1", [&*identity.0]);
                 };
                 self.execute(
                     "INSERT OR REPLACE INTO accepted (identity, digest, label, content_type, size, since)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     params![
-                        identity.0,
+                        &*identity.0,
                         digest_text(&version.digest),
                         version.label,
                         version.content_type,
@@ -112,13 +112,13 @@ impl<'a> Changes<'a> {
                 Some(refusal) => self.execute(
                     "INSERT OR REPLACE INTO refusals (identity, digest, reason, since) VALUES (?1, ?2, ?3, ?4)",
                     params![
-                        identity.0,
+                        &*identity.0,
                         digest_text(&refusal.digest),
                         refusal.reason,
                         Text(refusal.since)
                     ],
                 ),
-                None => self.execute("DELETE FROM refusals WHERE identity = ?1", [&identity.0]),
+                None => self.execute("DELETE FROM refusals WHERE identity = ?1", [&*identity.0]),
             },
             Change::Installed { target, installed } => self.installed(target, installed.as_ref()),
             Change::Acknowledged {
@@ -188,14 +188,14 @@ impl<'a> Changes<'a> {
         let Some(HeldProfile { version, hold }) = held else {
             return self.execute(
                 "DELETE FROM held_profiles WHERE identity = ?1",
-                [&identity.0],
+                [&*identity.0],
             );
         };
         self.execute(
             "INSERT OR REPLACE INTO held_profiles (identity, digest, label, content_type, size, version_since, since, until)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
-                identity.0,
+                &*identity.0,
                 digest_text(&version.digest),
                 version.label,
                 version.content_type,
@@ -224,7 +224,7 @@ impl<'a> Changes<'a> {
             // It is named again: recovery and going back may want these bytes when history has dropped them.
             self.execute(
                 "INSERT OR IGNORE INTO intent_versions (intent, identity, digest) VALUES (?1, ?2, ?3)",
-                params![id, identity.0, digest_text(&version.digest)],
+                params![id, &*identity.0, digest_text(&version.digest)],
             )?;
         }
         Ok(())
@@ -248,7 +248,7 @@ impl<'a> Changes<'a> {
         for identity in quarantine.profiles.keys() {
             self.execute(
                 "INSERT INTO quarantine_profiles (identity, quarantine) VALUES (?1, ?2)",
-                (&identity.0, id),
+                (&*identity.0, id),
             )?;
         }
         let kept = i64::try_from(self.limits.quarantine).unwrap_or(i64::MAX);
@@ -259,7 +259,7 @@ impl<'a> Changes<'a> {
                     "SELECT quarantine FROM quarantine_profiles WHERE identity = ?1
                      ORDER BY quarantine DESC LIMIT 1 OFFSET ?2",
                 )?
-                .query_row((&identity.0, kept), |row| row.get(0))
+                .query_row((&*identity.0, kept), |row| row.get(0))
                 .optional()?;
             if let Some(newest_to_go) = newest_to_go {
                 self.lift(identity, newest_to_go)?;
@@ -272,7 +272,7 @@ impl<'a> Changes<'a> {
     pub(super) fn lift(&mut self, identity: &Identity, last: i64) -> rusqlite::Result<()> {
         let select =
             "SELECT quarantine FROM quarantine_profiles WHERE identity = ?1 AND quarantine <= ?2";
-        let ids: Vec<i64> = self.collect(select, (&identity.0, last), |row| row.get(0))?;
+        let ids: Vec<i64> = self.collect(select, (&*identity.0, last), |row| row.get(0))?;
         for id in ids {
             self.execute(
                 "DELETE FROM quarantine_profiles WHERE quarantine = ?1",
@@ -297,7 +297,7 @@ impl<'a> Changes<'a> {
         identity: &Identity,
         new: Option<Digest>,
     ) -> rusqlite::Result<()> {
-        let old: Vec<Digest> = self.collect(select, [&identity.0], |row| text(row, 0))?;
+        let old: Vec<Digest> = self.collect(select, [&*identity.0], |row| text(row, 0))?;
         self.unnamed
             .extend(old.into_iter().filter(|old| Some(*old) != new));
         Ok(())

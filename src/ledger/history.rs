@@ -25,7 +25,7 @@ impl Changes<'_> {
             "INSERT OR REPLACE INTO received (identity, digest, label, content_type, size, since)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
-                identity.0,
+                &*identity.0,
                 digest,
                 version.label,
                 version.content_type,
@@ -56,7 +56,7 @@ impl Changes<'_> {
             "INSERT INTO history (identity, position, digest, label, content_type, size, since)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
-                identity.0,
+                &*identity.0,
                 next,
                 digest,
                 version.label,
@@ -121,7 +121,7 @@ impl Changes<'_> {
             "DELETE FROM history WHERE identity = ?1",
             "DELETE FROM held_profiles WHERE identity = ?1",
         ] {
-            self.execute(delete, [&identity.0])?;
+            self.execute(delete, [&*identity.0])?;
         }
         *self.history_bytes = None;
         Ok(())
@@ -172,7 +172,7 @@ impl Changes<'_> {
             Ok(Candidate {
                 at: text(row, 0)?,
                 size,
-                key: Kept::Version(Identity(row.get(2)?), old),
+                key: Kept::Version(Identity(row.get::<_, String>(2)?.into()), old),
             })
         })?);
         for going in self.limits.excess(candidates, bytes) {
@@ -189,7 +189,7 @@ impl Changes<'_> {
         self.unnamed.insert(old.digest);
         self.execute(
             "DELETE FROM history WHERE identity = ?1 AND position = ?2",
-            (&identity.0, old.position),
+            (&*identity.0, old.position),
         )
     }
 
@@ -202,7 +202,7 @@ impl Changes<'_> {
     fn history_of(&self, identity: &Identity) -> rusqlite::Result<Vec<Old>> {
         let select =
             "SELECT position, digest, size FROM history WHERE identity = ?1 ORDER BY position";
-        self.collect(select, [&identity.0], |row| {
+        self.collect(select, [&*identity.0], |row| {
             Ok(Old {
                 position: row.get(0)?,
                 digest: text(row, 1)?,

@@ -16,6 +16,7 @@ mod runs;
 mod schema;
 mod state;
 mod store;
+mod table;
 mod telling;
 mod thread;
 mod watched;
@@ -35,6 +36,7 @@ use tokio::sync::oneshot;
 
 pub use error::LedgerError;
 pub use record::*;
+pub use table::Table;
 
 use crate::clock::Clock;
 use crate::protocol::Digest;

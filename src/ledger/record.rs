@@ -12,6 +12,8 @@ use crate::install::{Metadata, Placement};
 use crate::protocol::{Configuration, Digest, Identity};
 use crate::settings::{ServiceName, TargetPath, WatchName};
 
+use super::table::Table;
+
 /// A configuration without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
@@ -237,34 +239,34 @@ pub enum RunFor {
 /// Everything but bodies and what commands wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    pub sessions: BTreeMap<Identity, SavedSession>,
+    pub sessions: Table<Identity, SavedSession>,
     /// When the profile was last polled with an answer, and when it is due again.
-    pub polls: BTreeMap<Identity, Poll>,
-    pub received: BTreeMap<Identity, Version>,
-    pub accepted: BTreeMap<Identity, Version>,
-    pub refusals: BTreeMap<Identity, Refusal>,
-    pub installed: BTreeMap<TargetPath, Installed>,
+    pub polls: Table<Identity, Poll>,
+    pub received: Table<Identity, Version>,
+    pub accepted: Table<Identity, Version>,
+    pub refusals: Table<Identity, Refusal>,
+    pub installed: Table<TargetPath, Installed>,
     /// `None`: unknown, which is pending.
-    pub acknowledged: BTreeMap<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
+    pub acknowledged: Table<ServiceName, BTreeMap<TargetPath, Option<Digest>>>,
     /// The state of watched files that services were told of. `None`: unknown, which is pending.
-    pub watched: BTreeMap<ServiceName, BTreeMap<WatchName, Option<Digest>>>,
+    pub watched: Table<ServiceName, BTreeMap<WatchName, Option<Digest>>>,
     /// When watched files were last seen to have changed.
-    pub watch_changes: BTreeMap<WatchName, Timestamp>,
-    pub services: BTreeMap<ServiceName, ServiceRecord>,
+    pub watch_changes: Table<WatchName, Timestamp>,
+    pub services: Table<ServiceName, ServiceRecord>,
     /// When it was last notified, whatever came of it.
-    pub notified: BTreeMap<ServiceName, Timestamp>,
+    pub notified: Table<ServiceName, Timestamp>,
     /// Since when a newer version waits for the service's pace.
-    pub waits: BTreeMap<ServiceName, Timestamp>,
-    pub retries: BTreeMap<ServiceName, Retry>,
-    pub intents: BTreeMap<u64, Intent>,
+    pub waits: Table<ServiceName, Timestamp>,
+    pub retries: Table<ServiceName, Retry>,
+    pub intents: Table<u64, Intent>,
     pub quarantine: Vec<Quarantine>,
-    pub held_profiles: BTreeMap<Identity, HeldProfile>,
+    pub held_profiles: Table<Identity, HeldProfile>,
     /// Paths that are not written.
-    pub held_targets: BTreeMap<TargetPath, Hold>,
+    pub held_targets: Table<TargetPath, Hold>,
     /// Newest last, at most 10 a target; the same file found again moves to the end.
     pub found_files: Vec<FoundFile>,
     /// Configurations that were received, newest last, at most 10 a profile; the same bytes received again move to the end.
-    pub history: BTreeMap<Identity, Vec<Version>>,
+    pub history: Table<Identity, Vec<Version>>,
     /// Bytes of history: found files, and configurations except the newest of each profile. Bounded to 64 MiB, the oldest go.
     pub history_bytes: u64,
 }

@@ -68,7 +68,7 @@ pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
         &transaction,
         "SELECT identity, digest, label, content_type, size, since FROM history ORDER BY identity, position",
         |row| {
-            let versions = state.history.entry(identity(row, 0)?).or_default();
+            let versions = state.history.or_default(&identity(row, 0)?);
             versions.push(version(row)?);
             Ok(())
         },
@@ -115,11 +115,11 @@ fn decisions(connection: &Connection, state: &mut State) -> rusqlite::Result<()>
         "SELECT service, target, digest FROM acknowledged",
         |row| {
             if let Some(watch) = watched::named(&row.get::<_, String>(1)?) {
-                let watches = state.watched.entry(service(row, 0)?).or_default();
+                let watches = state.watched.or_default(&service(row, 0)?);
                 watches.insert(watch, text_or_null(row, 2)?);
                 return Ok(());
             }
-            let targets = state.acknowledged.entry(service(row, 0)?).or_default();
+            let targets = state.acknowledged.or_default(&service(row, 0)?);
             targets.insert(target(row, 1)?, text_or_null(row, 2)?);
             Ok(())
         },

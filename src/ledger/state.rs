@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::limits::{Candidate, Limits};
 use super::record::{Change, FoundFile, Quarantine, State, Version};
+use super::table::Table;
 use crate::protocol::{Configuration, Digest, Identity};
 
 impl Version {
@@ -76,7 +77,7 @@ impl State {
                 target,
                 digest,
             } => {
-                let targets = self.acknowledged.entry(service.clone()).or_default();
+                let targets = self.acknowledged.or_default(service);
                 targets.insert(target.clone(), *digest);
             }
             Change::AcknowledgementDropped { service, target } => {
@@ -92,7 +93,7 @@ impl State {
                 watch,
                 digest,
             } => {
-                let watches = self.watched.entry(service.clone()).or_default();
+                let watches = self.watched.or_default(service);
                 watches.insert(watch.clone(), *digest);
             }
             Change::WatchChanged { watch, at } => {
@@ -163,7 +164,7 @@ impl State {
 
     fn receive(&mut self, identity: &Identity, version: Version, limits: &Limits) {
         self.received.insert(identity.clone(), version.clone());
-        let versions = self.history.entry(identity.clone()).or_default();
+        let versions = self.history.or_default(identity);
         let mut bytes = self.history_bytes;
         if versions.last().map(|newest| newest.digest) == Some(version.digest) {
             versions.pop();
@@ -289,11 +290,7 @@ enum Kept {
     Version(Identity, Digest),
 }
 
-fn put<K: Ord + Clone, V: Clone>(
-    map: &mut std::collections::BTreeMap<K, V>,
-    key: &K,
-    value: Option<&V>,
-) {
+fn put<K: Ord + Clone, V: Clone>(map: &mut Table<K, V>, key: &K, value: Option<&V>) {
     match value {
         Some(value) => map.insert(key.clone(), value.clone()),
         None => map.remove(key),

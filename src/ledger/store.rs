@@ -421,7 +421,7 @@ mod tests {
         let lock = Arc::new(place.lock().unwrap());
         let (mut store, _) = Store::open(&place, lock, Limits::default(), now).unwrap();
         let refused = vec![Change::Refused {
-            identity: crate::protocol::Identity("a".to_owned()),
+            identity: crate::protocol::Identity("a".into()),
             refusal: Some(crate::ledger::Refusal {
                 digest: Digest::of(b"one"),
                 reason: "no JSON".to_owned(),
@@ -467,7 +467,7 @@ mod tests {
     #[test]
     fn only_a_renewed_session_may_be_lost_in_a_power_cut() {
         let session = |session| Change::Session {
-            identity: crate::protocol::Identity("a".to_owned()),
+            identity: crate::protocol::Identity("a".into()),
             session,
             poll: None,
         };

@@ -3,7 +3,7 @@
 pub mod session;
 mod tick;
 
-pub use tick::next_tick;
+pub use tick::{Member, Tick};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -132,7 +132,7 @@ impl Source {
             "application={:?} environment={:?} configuration_profile={:?}",
             profile.application, profile.environment, profile.configuration_profile
         );
-        Identity(match &self.0.place {
+        let text = match &self.0.place {
             Place::Local { directory, .. } => format!("local={directory:?} {names}"),
             Place::Aws { account, .. } => format!(
                 "endpoint={:?} region={:?} role={:?} {names}",
@@ -143,7 +143,8 @@ impl Source {
                     .as_ref()
                     .map_or("-", |role| role.role_arn.as_str()),
             ),
-        })
+        };
+        Identity(text.into())
     }
 
     /// A new session's first token. The profile's interval is asked for, unless it is zero.

@@ -61,7 +61,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread()
         // Whoever stops waiting is heard after one turn of a busy connection, not after dozens.
         .global_queue_interval(1)
-        .event_interval(1)
+        .event_interval(8)
         .enable_all()
         .build()
 }

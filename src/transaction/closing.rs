@@ -1,10 +1,8 @@
 //! The commit that ends a transaction well.
 
-use std::collections::BTreeMap;
-
 use crate::clock::Now;
 use crate::install::{Kept, Placement};
-use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
+use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord, Table};
 use crate::protocol::Identity;
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
@@ -157,7 +155,7 @@ impl Machine {
     pub(super) fn settle_pairs(
         &self,
         service: &ServiceName,
-        installed: &BTreeMap<TargetPath, Installed>,
+        installed: &Table<TargetPath, Installed>,
     ) -> Vec<Change> {
         let rows = self.state.acknowledged.get(service);
         let pair = |target: TargetPath| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ledger::{Direction, Intent, State};
+use crate::ledger::{Direction, Intent, State, Table};
 use crate::protocol::{Digest, Identity};
 use crate::settings::{
     Profile, ProfileName, Service, ServiceName, Settings, Target, TargetPath, Watch, WatchName,
@@ -48,7 +48,7 @@ impl Component {
     pub fn partition(
         settings: &Settings,
         identities: &BTreeMap<ProfileName, Identity>,
-        intents: &BTreeMap<u64, Intent>,
+        intents: &Table<u64, Intent>,
     ) -> Vec<Component> {
         let mut forest = Forest::default();
         for name in settings.profiles.keys() {
@@ -158,7 +158,7 @@ impl Component {
     }
 
     /// The same with the intents that name one of its targets now.
-    pub fn with_intents(&self, intents: &BTreeMap<u64, Intent>) -> Component {
+    pub fn with_intents(&self, intents: &Table<u64, Intent>) -> Component {
         let ours = |intent: &Intent| {
             let mut placed = intent.placements.iter();
             placed.any(|placement| self.targets.contains_key(&placement.target))
@@ -312,7 +312,7 @@ pub fn is_open(intent: &Intent) -> bool {
 }
 
 /// The entries under these keys; looks each key up, so that ten thousand components split one state in linear time.
-fn part<K: Ord + Clone, V: Clone>(map: &BTreeMap<K, V>, keys: &BTreeSet<K>) -> BTreeMap<K, V> {
+fn part<K: Ord + Clone, V: Clone>(map: &Table<K, V>, keys: &BTreeSet<K>) -> Table<K, V> {
     keys.iter()
         .filter_map(|key| Some((key.clone(), map.get(key)?.clone())))
         .collect()

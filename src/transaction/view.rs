@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ledger::{Installed, State};
+use crate::ledger::{Installed, State, Table};
 use crate::protocol::Identity;
 use crate::settings::TargetPath;
 
@@ -90,7 +90,7 @@ impl Machine {
     }
 
     /// What the ledger says is installed.
-    pub(super) fn installed(&self) -> BTreeMap<TargetPath, Installed> {
+    pub(super) fn installed(&self) -> Table<TargetPath, Installed> {
         self.state.installed.clone()
     }
 }

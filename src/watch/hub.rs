@@ -29,7 +29,7 @@ pub struct Hub {
 struct State {
     inotify: RecommendedWatcher,
     next_subscriber: u64,
-    subscribers: BTreeMap<u64, UnboundedSender<Change>>,
+    subscribers: BTreeMap<u64, UnboundedSender<Box<Change>>>,
     /// Directory as given → what is known of it.
     wanted: BTreeMap<PathBuf, Wanted>,
     /// Directories that the kernel watches, without links.
@@ -83,7 +83,7 @@ impl Hub {
         Ok(hub)
     }
 
-    pub fn subscribe(&self, sender: UnboundedSender<Change>) -> u64 {
+    pub fn subscribe(&self, sender: UnboundedSender<Box<Change>>) -> u64 {
         let mut state = lock(&self.state);
         let subscriber = state.next_subscriber;
         state.next_subscriber += 1;
@@ -238,7 +238,7 @@ impl State {
                     kind,
                 };
                 // A receiver that is gone needs no change
-                let _ = sender.send(change);
+                let _ = sender.send(Box::new(change));
             }
         }
     }
@@ -393,7 +393,8 @@ mod tests {
         std::fs::create_dir(&late).unwrap();
         while changes.try_recv().is_ok() {}
         state.lost_events();
-        let told: Vec<Change> = std::iter::from_fn(|| changes.try_recv().ok()).collect();
+        let told = std::iter::from_fn(|| changes.try_recv().ok());
+        let told: Vec<Change> = told.map(|change| *change).collect();
         for directory in [directory.path(), &late] {
             let look = Change {
                 directory: directory.to_owned(),

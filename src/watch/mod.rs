@@ -51,7 +51,7 @@ pub struct Watcher {
 
 /// The changes in a watcher's directories. Nothing is dropped and nothing waits: events that nobody fetches take memory.
 #[derive(Debug)]
-pub struct Changes(UnboundedReceiver<Change>);
+pub struct Changes(UnboundedReceiver<Box<Change>>);
 
 impl Watcher {
     /// Joins the process's inotify instance, or opens it.
@@ -93,12 +93,12 @@ impl Drop for Watcher {
 impl Changes {
     /// The next change. `None`: the watcher has been dropped. Cancel safe.
     pub async fn recv(&mut self) -> Option<Change> {
-        self.0.recv().await
+        self.0.recv().await.map(|change| *change)
     }
 
     /// A change that is there already.
     pub fn next_now(&mut self) -> Option<Change> {
-        self.0.try_recv().ok()
+        self.0.try_recv().ok().map(|change| *change)
     }
 }
 

@@ -65,7 +65,7 @@ async fn a_local_source_asks_nobody_for_credentials_and_is_known_by_its_director
     let source = local(&server).await;
     let identity = source.identity(&profile(None)).0;
     assert_eq!(
-        identity,
+        &*identity,
         r#"local="/srv/configurations" application="shop" environment="prod" configuration_profile="limits""#
     );
     let token = source.start_session(&profile(None)).await.expect("a token");

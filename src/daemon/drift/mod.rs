@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::install::{Found, Installer};
-use crate::ledger::Installed;
+use crate::ledger::{Installed, Table};
 use crate::settings::TargetPath;
 use crate::transaction::Outcome;
 use crate::watch::{Change, Changes, Watcher};
@@ -108,7 +108,7 @@ pub struct DriftWatch {
     compare: bool,
     compared: Duration,
     /// What was handed over last, until the target is right again.
-    handed: BTreeMap<TargetPath, Seen>,
+    handed: Table<TargetPath, Seen>,
     fights: Fights,
 }
 
@@ -145,7 +145,7 @@ impl DriftWatch {
             elsewhere: BTreeMap::new(),
             compare: false,
             compared: now,
-            handed: BTreeMap::new(),
+            handed: Table::default(),
             fights: Fights::default(),
         }
     }
@@ -314,14 +314,19 @@ impl DriftWatch {
             return BTreeSet::new();
         }
         let due = self.due.extract_if(.., |_, due| due.at <= now);
-        due.map(|(path, _)| path).collect()
+        let due = due.map(|(path, _)| path).collect();
+        if self.due.is_empty() {
+            // An empty one keeps its memory, and this is empty nearly always.
+            self.due = BTreeMap::new();
+        }
+        due
     }
 
     /// Targets that are not what was installed, and of those the ones of which this is new. Only while no transaction is
     /// open: what was looked at before one began is looked at again.
     pub fn judge(
         &mut self,
-        installed: &BTreeMap<TargetPath, Installed>,
+        installed: &Table<TargetPath, Installed>,
         now: Duration,
         open: bool,
     ) -> (BTreeSet<TargetPath>, BTreeSet<TargetPath>) {

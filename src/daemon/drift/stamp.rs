@@ -6,41 +6,29 @@ use std::path::Path;
 
 use super::place::{Inside, inside};
 
-/// Of a file; of a directory target also of everything in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    inside: u64,
-}
+/// Of a file; of a directory target also of everything in it. A digest: there is one for every target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64);
 
 impl Stamp {
     /// `directory`: the target is one.
     pub(super) fn of(place: &Path, directory: bool) -> Option<Stamp> {
-        let mut stamp = Stamp::of_one(place)?;
+        let mut hasher = DefaultHasher::new();
+        stamp(place)?.hash(&mut hasher);
         if directory {
-            let mut hasher = DefaultHasher::new();
             for Inside { path, .. } in inside(place) {
-                Stamp::of_one(&path).hash(&mut hasher);
+                stamp(&path).hash(&mut hasher);
                 path.hash(&mut hasher);
             }
-            stamp.inside = hasher.finish();
         }
-        Some(stamp)
+        Some(Stamp(hasher.finish()))
     }
+}
 
-    fn of_one(file: &Path) -> Option<Stamp> {
-        let found = std::fs::symlink_metadata(file).ok()?;
-        Some(Stamp {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-            inside: 0,
-        })
-    }
+/// Device, inode, size, and the times of the last change of the bytes and of anything.
+fn stamp(file: &Path) -> Option<impl Hash> {
+    let found = std::fs::symlink_metadata(file).ok()?;
+    let modified = (found.mtime(), found.mtime_nsec());
+    let changed = (found.ctime(), found.ctime_nsec());
+    Some((found.dev(), found.ino(), found.size(), modified, changed))
 }

@@ -12,7 +12,7 @@ use crate::watch::Kind;
 struct Beside {
     root: tempfile::TempDir,
     watch: DriftWatch,
-    rows: BTreeMap<TargetPath, Installed>,
+    rows: Table<TargetPath, Installed>,
     now: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Beside {
         let root = tempfile::tempdir().unwrap();
         let real = root.path().canonicalize().unwrap();
         let installer = Installer::new(Some(real));
-        let mut rows = BTreeMap::new();
+        let mut rows = Table::default();
         for path in set(targets) {
             let file = installer.place(&path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();

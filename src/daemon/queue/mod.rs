@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, mpsc, oneshot};
 use tokio::task::{self, JoinHandle, JoinSet};
 
 use crate::ledger::Change;
-use crate::poll::Poller;
+use crate::poll::{Member, Poller, Tick};
 use crate::protocol::Identity;
 use crate::settings::{OnDrift, ProfileName};
 use crate::source::{FaultKind, Source};
@@ -66,9 +66,13 @@ pub enum Message {
     Leave(oneshot::Sender<()>),
 }
 
+/// Whoever writes to a queue, and the queue itself. Boxed: a channel keeps room for dozens, in every queue.
+pub type Letters = mpsc::UnboundedSender<Box<Message>>;
+type Inbox = mpsc::UnboundedReceiver<Box<Message>>;
+
 /// A queue's post box and its end.
 pub struct QueueHandle {
-    pub messages: mpsc::UnboundedSender<Message>,
+    pub messages: Letters,
     pub task: JoinHandle<()>,
 }
 
@@ -87,45 +91,60 @@ pub struct Shared {
 /// not leave targets and services alone until somebody restarts the process.
 pub fn start(machine: Machine, hands: Hands, shared: Shared) -> QueueHandle {
     let (messages, inbox) = mpsc::unbounded_channel();
-    let weak = messages.downgrade();
+    let keeper = Keeper {
+        messages: messages.downgrade(),
+        inbox: Arc::new(Mutex::new(inbox)),
+        shared,
+    };
     QueueHandle {
         messages,
-        task: tokio::spawn(keep(machine, hands, shared, weak, inbox)),
+        task: tokio::spawn(keeper.keep(Box::new(machine), Arc::new(hands))),
     }
 }
 
-async fn keep(
-    mut machine: Machine,
-    mut hands: Hands,
+/// Looks after a queue's task. There are as many as queues, so that what is large lies behind a pointer: a future keeps
+/// room for everything that it has ever held.
+struct Keeper {
+    messages: mpsc::WeakUnboundedSender<Box<Message>>,
+    /// Who holds it reads it; a task that dies lets go of it.
+    inbox: Arc<Mutex<Inbox>>,
     shared: Shared,
-    messages: mpsc::WeakUnboundedSender<Message>,
-    inbox: mpsc::UnboundedReceiver<Message>,
-) {
-    // Who holds the inbox reads it; a task that dies lets go of it.
-    let inbox = Arc::new(Mutex::new(inbox));
-    loop {
-        // Ends with the queue; the next one has to be told anew.
-        let _watching = watching::start(&hands, &messages);
-        let queue = Queue::new(machine, hands.clone(), shared.clone());
-        let running = tokio::spawn(Box::pin(queue.run(Arc::clone(&inbox).lock_owned().await)));
-        let error = match running.await {
-            Ok(()) => return,
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => error,
-        };
-        let component = loop {
-            tracing::error!(reason = %error, "a queue ended unexpectedly; it goes on in 10 s from what the ledger holds");
-            tokio::time::sleep(AFTER_PANIC).await;
-            match hands.ledger.load().await {
-                Ok(state) => break (hands.component.with_intents(&state.intents), state),
-                Err(error) => tracing::error!(reason = %error, "the ledger cannot be read"),
+}
+
+impl Keeper {
+    async fn keep(self, mut machine: Box<Machine>, mut hands: Arc<Hands>) {
+        loop {
+            // Ends with the queue; the next one has to be told anew.
+            let _watching = watching::start(&hands, &self.messages);
+            let queue = Queue::new(machine, Arc::clone(&hands), self.shared.clone());
+            let queue = Box::new(queue);
+            let inbox = Arc::clone(&self.inbox).lock_owned().await;
+            match tokio::spawn(queue.run(inbox)).await {
+                Ok(()) => return,
+                Err(error) if error.is_cancelled() => return,
+                Err(error) => {
+                    tracing::error!(reason = %error, "a queue ended unexpectedly; it goes on in 10 s from what the ledger holds");
+                }
             }
-        };
-        let (component, state) = component;
-        hands.component = Arc::new(component);
-        let part = hands.component.state(&state);
-        machine = Machine::new(Arc::clone(&hands.component), part, hands.pacing.clone());
+            machine = Box::pin(take_over(Arc::make_mut(&mut hands))).await;
+        }
     }
+}
+
+/// What the ledger holds of a queue that has died, once it can be read.
+async fn take_over(hands: &mut Hands) -> Box<Machine> {
+    let state = loop {
+        tokio::time::sleep(AFTER_PANIC).await;
+        match hands.ledger.load().await {
+            Ok(state) => break state,
+            Err(error) => tracing::error!(reason = %error, "the ledger cannot be read"),
+        }
+    };
+    let component = hands.component.with_intents(&state.intents);
+    hands.component = Arc::new(component);
+    let part = hands.component.state(&state);
+    let component = Arc::clone(&hands.component);
+    Box::new(Machine::new(component, part, hands.pacing.clone()))
 }
 
 /// A profile's poller while it is at home, and what its last poll said.
@@ -141,9 +160,9 @@ struct Slot {
 
 struct Queue {
     machine: Machine,
-    hands: Hands,
+    hands: Arc<Hands>,
     shared: Shared,
-    slots: BTreeMap<Identity, Slot>,
+    slots: BTreeMap<Identity, Box<Slot>>,
     polls: JoinSet<Answer>,
     /// Whose poll each running task is.
     polled: HashMap<task::Id, Identity>,
@@ -152,6 +171,9 @@ struct Queue {
     gathered: Scope,
     gather_until: Option<Duration>,
     jitter: f64,
+    /// The next tick; outer `None`: it has to be looked for. Of ten thousand profiles that is a long look, and the queue
+    /// wakes often.
+    tick: Option<Option<Tick>>,
     random: fastrand::Rng,
     waiters: Vec<Waiter>,
     drift: DriftWatch,
@@ -165,8 +187,9 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(machine: Machine, hands: Hands, shared: Shared) -> Queue {
-        let mut slots: BTreeMap<Identity, Slot> = BTreeMap::new();
+    fn new(machine: Box<Machine>, hands: Arc<Hands>, shared: Shared) -> Queue {
+        let machine = *machine;
+        let mut slots: BTreeMap<Identity, Box<Slot>> = BTreeMap::new();
         let component = Arc::clone(machine.component());
         for (name, (profile, identity)) in &component.profiles {
             if let Some(slot) = slots.get_mut(identity) {
@@ -181,7 +204,7 @@ impl Queue {
                 fault: None,
                 pause: Duration::ZERO,
             };
-            slots.insert(identity.clone(), slot);
+            slots.insert(identity.clone(), Box::new(slot));
         }
         let mut random = fastrand::Rng::new();
         let watched = component.targets.iter();
@@ -202,6 +225,7 @@ impl Queue {
             gathered: Scope::nothing(),
             gather_until: None,
             jitter: random.f64(),
+            tick: None,
             random,
             waiters: Vec::new(),
             drift,
@@ -213,7 +237,7 @@ impl Queue {
         }
     }
 
-    async fn run(mut self, mut inbox: OwnedMutexGuard<mpsc::UnboundedReceiver<Message>>) {
+    async fn run(mut self: Box<Self>, mut inbox: OwnedMutexGuard<Inbox>) {
         let first = self.on(Event::Tick);
         self.act(first);
         let mut deserted = false;
@@ -237,7 +261,7 @@ impl Queue {
             let wake = self.wake();
             tokio::select! {
                 message = inbox.recv(), if !deserted => match message {
-                    Some(message) => self.message(message),
+                    Some(message) => self.message(*message),
                     // Nobody can ask any more: only what is under way is waited for.
                     None => {
                         self.stop();
@@ -297,7 +321,7 @@ impl Queue {
         if to_do.is_empty() {
             return;
         }
-        let hands = self.hands.clone();
+        let hands = Arc::clone(&self.hands);
         let state = Arc::clone(self.machine.state());
         // Work that brings no event (removing what was staged or kept) may still be under way: one after the other.
         let before = self.step.take();
@@ -307,19 +331,21 @@ impl Queue {
             }
             let mut event = None;
             for action in to_do {
-                event = hands.clone().perform(action, Arc::clone(&state)).await;
+                event = Hands::clone(&hands)
+                    .perform(action, Arc::clone(&state))
+                    .await;
             }
             event
         }));
     }
 
     /// How long until something is due; `None`: nothing is.
-    fn wake(&self) -> Option<Duration> {
+    fn wake(&mut self) -> Option<Duration> {
         let now = self.steady();
         // Nothing new begins in a queue that ends: its polls are all that it waits for.
         let free = self.step.is_none() && !self.stopping;
         let machine = free.then(|| self.machine.next_tick()).flatten();
-        let poll = self.next_poll().map(|(at, _)| at);
+        let poll = self.next_poll();
         let waiters = self.waiters.iter().map(|waiter| waiter.until);
         let orders = self.orders.iter().map(|order| order.until);
         let times = machine
@@ -341,11 +367,11 @@ impl Queue {
         if self.gather_until.is_some_and(|at| at <= now) {
             self.plan_gathered();
         }
-        if let Some((at, identities)) = self.next_poll()
-            && at <= now
-        {
+        if self.next_poll().is_some_and(|at| at <= now) {
+            let due = self.due_polls();
             self.jitter = self.random.f64();
-            for identity in identities {
+            self.tick = None;
+            for identity in due {
                 self.poll(&identity);
             }
         }
@@ -383,6 +409,16 @@ impl Queue {
 }
 
 impl Slot {
+    /// `None`: it is being polled.
+    fn member(&self) -> Option<Member> {
+        let poller = self.poller.as_ref()?;
+        Some(match self.unsaved.is_empty() {
+            true => (poller.earliest().max(self.pause), poller.interval()),
+            // No call is made, the ledger is only asked once more.
+            false => (self.pause, Duration::ZERO),
+        })
+    }
+
     pub(super) fn names(&self) -> &[ProfileName] {
         &self.names
     }
@@ -414,8 +450,10 @@ async fn sleep(duration: Option<Duration>) {
     }
 }
 
-impl report::Named for BTreeMap<Identity, Slot> {
+impl report::Named for BTreeMap<Identity, Box<Slot>> {
     fn names_of(&self, identity: &Identity) -> &[ProfileName] {
-        self.get(identity).map(Slot::names).unwrap_or_default()
+        self.get(identity)
+            .map(|slot| slot.names())
+            .unwrap_or_default()
     }
 }

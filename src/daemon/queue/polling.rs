@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{self, JoinError};
 
-use crate::ledger::Change;
-use crate::poll::{Polled, Poller, next_tick};
-use crate::protocol::Identity;
+use crate::ledger::{Change, Poll, SavedSession, State, Version};
+use crate::poll::{Member, Polled, Poller, Tick};
+use crate::protocol::{Digest, Identity};
 use crate::settings::Profile;
 use crate::source::FaultKind;
 use crate::transaction::{Hands, Machine, Scope};
@@ -34,28 +34,33 @@ pub(super) struct Answer {
 }
 
 impl Queue {
-    /// The next tick of this queue's profiles: when, and whose.
-    pub(super) fn next_poll(&self) -> Option<(Duration, Vec<Identity>)> {
+    /// When the next tick of this queue's profiles is.
+    pub(super) fn next_poll(&mut self) -> Option<Duration> {
         if self.stopping || !self.polling {
             return None;
         }
-        let mut identities = Vec::new();
-        let mut members = Vec::new();
-        for (identity, slot) in &self.slots {
-            if let Some(poller) = &slot.poller {
-                identities.push(identity.clone());
-                members.push(match slot.unsaved.is_empty() {
-                    true => (poller.earliest().max(slot.pause), poller.interval()),
-                    // No call is made, the ledger is only asked once more.
-                    false => (slot.pause, Duration::ZERO),
-                });
-            }
+        if self.tick.is_none() {
+            let members = self.at_home().map(|(_, member)| member);
+            self.tick = Some(Tick::of(members, self.jitter));
         }
-        let (at, chosen) = next_tick(&members, self.jitter)?;
-        let chosen = chosen
-            .into_iter()
-            .filter_map(|index| identities.get(index).cloned());
-        Some((at, chosen.collect()))
+        self.tick.flatten().map(|tick| tick.at)
+    }
+
+    /// Whose tick that is.
+    pub(super) fn due_polls(&mut self) -> Vec<Identity> {
+        let Some(tick) = self.next_poll() else {
+            return Vec::new();
+        };
+        let due = self
+            .at_home()
+            .filter(|(_, (earliest, _))| *earliest <= tick);
+        due.map(|(identity, _)| identity.clone()).collect()
+    }
+
+    /// Profiles that are not being polled: when each may be, and how often it is.
+    fn at_home(&self) -> impl Iterator<Item = (&Identity, Member)> + Clone {
+        let slots = self.slots.iter();
+        slots.filter_map(|(identity, slot)| Some((identity, slot.member()?)))
     }
 
     pub(super) fn poll(&mut self, identity: &Identity) {
@@ -65,10 +70,11 @@ impl Queue {
         let Some(mut poller) = slot.poller.take() else {
             return;
         };
+        self.tick = None;
         let mut changes = std::mem::take(&mut slot.unsaved);
         let identity_of_task = identity.clone();
         let identity = identity.clone();
-        let state = Arc::clone(self.machine.state());
+        let known = Known::of(&identity, self.machine.state());
         let (ledger, clock, permits) = (
             self.hands.ledger.clone(),
             self.hands.clock.clone(),
@@ -88,7 +94,7 @@ impl Queue {
                     };
                 };
                 let answer = poller.poll().await;
-                changes = changes_of(&identity, &answer, &poller, &state, clock.now().wall);
+                changes = changes_of(&identity, &answer, &poller, &known, clock.now().wall);
                 polled = Some(answer);
             }
             let saved = match changes.is_empty() {
@@ -200,6 +206,11 @@ impl Queue {
                 settled = false;
             }
         }
+        let slot = self.slots.get(&identity);
+        self.tick = match (self.tick, slot.and_then(|slot| slot.member())) {
+            (Some(Some(tick)), Some(member)) => tick.with(member).map(Some),
+            _ => None,
+        };
         for waiter in &mut self.waiters {
             if settled || !waiter.again {
                 waiter.identities.remove(&identity);
@@ -212,6 +223,7 @@ impl Queue {
         let Some(slot) = self.slots.get_mut(identity) else {
             return;
         };
+        self.tick = None;
         let profiles = report::join(&slot.names);
         tracing::error!(
             profiles,
@@ -251,19 +263,41 @@ pub(super) fn poller(
     )
 }
 
+/// What the ledger holds of a profile when its poll begins. Not all that it holds: a change made meanwhile would copy it.
+struct Known {
+    session: (Option<SavedSession>, Option<Poll>),
+    received: Option<Version>,
+    /// Digests that are part of a quarantined outcome.
+    condemned: Vec<Digest>,
+}
+
+impl Known {
+    fn of(identity: &Identity, state: &State) -> Known {
+        let condemned = state.quarantine.iter();
+        let condemned = condemned.filter_map(|entry| entry.profiles.get(identity));
+        Known {
+            session: (
+                state.sessions.get(identity).cloned(),
+                state.polls.get(identity).copied(),
+            ),
+            received: state.received.get(identity).cloned(),
+            condemned: condemned.copied().collect(),
+        }
+    }
+}
+
 /// What a poll's answer changes in the ledger: never a token without the configuration that came with it.
 fn changes_of(
     identity: &Identity,
     answer: &Polled,
     poller: &Poller,
-    state: &crate::ledger::State,
+    known: &Known,
     now: Timestamp,
 ) -> Vec<Change> {
-    let (session, poll) = poller.saved();
+    let saved = poller.saved();
     let mut changes = Vec::new();
-    if state.sessions.get(identity) != session.as_ref()
-        || state.polls.get(identity) != poll.as_ref()
-    {
+    if known.session != saved {
+        let (session, poll) = saved;
         changes.push(Change::Session {
             identity: identity.clone(),
             session,
@@ -277,15 +311,13 @@ fn changes_of(
     else {
         return changes;
     };
-    let same = state
-        .received
-        .get(identity)
-        .filter(|version| version.digest == configuration.digest());
-    let known = same.is_some_and(|version| {
+    let same = known.received.as_ref();
+    let same = same.filter(|version| version.digest == configuration.digest());
+    let had = same.is_some_and(|version| {
         version.label.as_deref() == configuration.label()
             && version.content_type.as_deref() == configuration.content_type()
     });
-    if !known {
+    if !had {
         let (identity, configuration) = (identity.clone(), configuration.clone());
         changes.push(Change::Received {
             identity,
@@ -293,12 +325,9 @@ fn changes_of(
             at: now,
         });
     }
-    let condemned = |entry: &crate::ledger::Quarantine| {
-        entry.profiles.get(identity) == Some(&configuration.digest())
-    };
     // The same bytes again in a living session were deployed again: somebody wants them tried again. Bytes that had gone
     // away and come back may be a rollout that goes to and fro.
-    if *again && same.is_some() && state.quarantine.iter().any(condemned) {
+    if *again && same.is_some() && known.condemned.contains(&configuration.digest()) {
         changes.push(Change::QuarantineLifted {
             identity: identity.clone(),
         });

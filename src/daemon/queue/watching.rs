@@ -12,7 +12,7 @@ use super::super::watches::{Ground, Lookout};
 use super::Message;
 
 /// Looks after the watches of a component. It ends when what is returned is dropped.
-pub(super) fn start(hands: &Hands, messages: &WeakUnboundedSender<Message>) -> JoinSet<()> {
+pub(super) fn start(hands: &Hands, messages: &WeakUnboundedSender<Box<Message>>) -> JoinSet<()> {
     let mut task = JoinSet::new();
     let watches = &hands.component.watches;
     if watches.is_empty() {
@@ -30,7 +30,7 @@ pub(super) fn start(hands: &Hands, messages: &WeakUnboundedSender<Message>) -> J
         services.files_changed(told.map(AsRef::as_ref));
         let sent = messages
             .upgrade()
-            .map(|messages| messages.send(Message::Watched(sightings)));
+            .map(|messages| messages.send(Box::new(Message::Watched(sightings))));
         match sent {
             Some(Ok(())) => ControlFlow::Continue(()),
             // The queue has ended.

@@ -24,7 +24,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn identity(name: &str) -> Identity {
-    Identity(name.to_owned())
+    Identity(name.into())
 }
 
 fn target(path: &str) -> TargetPath {

@@ -120,7 +120,7 @@ pub fn service(name: &str, on_failure: OnFailure) -> Service {
 }
 
 pub fn id(name: &str) -> Identity {
-    Identity(name.to_owned())
+    Identity(name.into())
 }
 
 pub fn path(text: &str) -> TargetPath {
