@@ -2,6 +2,7 @@
 //! it from what the program and its documents say anyway. No part of the program.
 //!
 //! usage: cargo run --example documents -- DIRECTORY
+//!        cargo run --example documents -- --pages      writes what is made of the committed documents, in its place
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -10,6 +11,7 @@
 
 mod licences;
 mod manual;
+mod reference;
 mod roff;
 
 use std::error::Error;
@@ -20,12 +22,17 @@ use clap_complete::{Shell, generate_to};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        return Err("usage: documents DIRECTORY".into());
+        return Err("usage: documents DIRECTORY|--pages".into());
     };
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| {
         fs::read_to_string(repository.join(name)).map_err(|error| format!("{name}: {error}"))
     };
+    let settings = reference::filled(&read("docs/settings.md")?)?;
+    if directory == Path::new("--pages") {
+        fs::write(repository.join("docs/settings.md"), settings)?;
+        return Ok(());
+    }
     fs::create_dir_all(&directory)?;
     let write = |name: &str, text: &str| {
         println!("{name}");
@@ -35,10 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "appconfigd.8",
         &manual::program(&read("docs/commands.md")?, &read("docs/architecture.md")?)?,
     )?;
-    write(
-        "appconfigd.yaml.5",
-        &manual::settings(&read("docs/settings.md")?),
-    )?;
+    write("appconfigd.yaml.5", &manual::settings(&settings))?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut command = appconfigd::cli::command();
         let made = generate_to(shell, &mut command, "appconfigd", &directory)?;

@@ -6,7 +6,9 @@ pub fn of(markdown: &str, level: usize) -> String {
     let mut page = String::new();
     let mut lines = markdown.lines().peekable();
     while let Some(line) = lines.next() {
-        if line.starts_with("```") {
+        if line.starts_with("<!--") {
+            // Where the tables of keys stand.
+        } else if line.starts_with("```") {
             let code: Vec<&str> = lines
                 .by_ref()
                 .take_while(|line| !line.starts_with("```"))
@@ -38,7 +40,7 @@ pub fn of(markdown: &str, level: usize) -> String {
             let mut text = line.to_owned();
             let goes_on = |line: &&str| {
                 !line.trim().is_empty()
-                    && !line.starts_with(['|', '#'])
+                    && !line.starts_with(['|', '#', '<'])
                     && !line.starts_with("```")
                     && !line.starts_with("- ")
             };
@@ -73,6 +75,7 @@ fn table(page: &mut String, rows: &[&str]) {
             .filter(|(cell, _)| !cell.is_empty())
             .map(|(cell, head)| match head.as_str() {
                 "default" => format!("Default: {}.", prose(cell)),
+                "value" => format!("Value: {}.", prose(cell)),
                 "variable" => format!("Variable: {}.", prose(cell)),
                 _ => prose(cell),
             })

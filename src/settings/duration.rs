@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::field::Written;
 use super::finding::Findings;
 use super::node::Node;
+use super::reference::Tables;
 
 /// From the largest; each at most once and in this order.
 const UNITS: [(&str, u64); 5] = [
@@ -75,6 +76,10 @@ impl Written for Duration {
                 .help(how_to_write(text));
         }
         parsed
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "duration".to_owned()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::field::Written;
 use super::finding::{Findings, Spot};
 use super::node::{Kind, Node};
+use super::reference::Tables;
 
 /// Names with what stands under them, in the order written. A value that could not be read keeps its name, so that
 /// nobody who refers to it is told that it does not exist.
@@ -54,5 +55,9 @@ impl<T: Written> Written for Entries<T> {
             })
         });
         Some(Entries(read.collect()))
+    }
+
+    fn kind(tables: &mut Tables) -> String {
+        format!("{} by name", T::kind(tables))
     }
 }

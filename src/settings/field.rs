@@ -2,10 +2,14 @@
 
 use super::finding::{Findings, Place, Spot};
 use super::node::{Kind, Node};
+use super::reference::{Row, Tables};
 
 /// A type that can be read from a node. `None` only after a finding.
 pub trait Written: Sized {
     fn read(node: &Node, findings: &mut Findings) -> Option<Self>;
+
+    /// What is written there, in the reference's words; tables of keys that stand below it are added.
+    fn kind(tables: &mut Tables) -> String;
 }
 
 /// A key of a struct as written. Apart from "not there" and "there" it can have been there and wrong: then nobody
@@ -57,13 +61,17 @@ impl<T: Written> Field<T> {
     }
 }
 
-/// Declares a struct as written: every key optional, every other key a finding. `$noun` names it in messages.
+/// Declares a struct as written: every key optional, every other key a finding. `$noun` names it in messages. The text
+/// above a key and the default behind it are its line in the reference; what is in backticks alone is the default as it
+/// would be written.
 macro_rules! written {
-    ($(#[$meta:meta])* $name:ident, $noun:literal { $($(#[$doc:meta])* $key:ident: $type:ty),* $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident, $noun:literal {
+        $($(#[doc = $doc:literal])+ $key:ident: $type:ty $(= $default:literal)?),* $(,)?
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default)]
         pub struct $name {
-            $($(#[$doc])* pub $key: $crate::settings::field::Field<$type>,)*
+            $($(#[doc = $doc])+ pub $key: $crate::settings::field::Field<$type>,)*
         }
 
         impl $crate::settings::field::Written for $name {
@@ -81,10 +89,38 @@ macro_rules! written {
                 }
                 Some(written)
             }
+
+            fn kind(tables: &mut $crate::settings::reference::Tables) -> String {
+                use $crate::settings::field::row;
+                tables.table($noun, |tables| {
+                    vec![$(row::<$type>(
+                        stringify!($key),
+                        concat!($($doc),+),
+                        [$($default)?].first().copied(),
+                        tables,
+                    )),*]
+                });
+                "mapping".to_owned()
+            }
         }
     };
 }
 pub(super) use written;
+
+/// The line of a key in the reference.
+pub fn row<T: Written>(
+    key: &'static str,
+    text: &'static str,
+    default: Option<&'static str>,
+    tables: &mut Tables,
+) -> Row {
+    Row {
+        key,
+        value: T::kind(tables),
+        default: default.unwrap_or_default(),
+        text: text.trim(),
+    }
+}
 
 /// The entries of a mapping; nothing at all counts as a mapping without entries.
 pub fn entries<'n>(
@@ -129,6 +165,10 @@ impl Written for String {
         }
         Some(text.to_owned())
     }
+
+    fn kind(_: &mut Tables) -> String {
+        "text".to_owned()
+    }
 }
 
 impl Written for bool {
@@ -161,6 +201,10 @@ impl Written for bool {
             }
         }
     }
+
+    fn kind(_: &mut Tables) -> String {
+        "`true` or `false`".to_owned()
+    }
 }
 
 /// A number of times, at least 1.
@@ -176,5 +220,9 @@ impl Written for u32 {
                 None
             }
         }
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "number from 1".to_owned()
     }
 }

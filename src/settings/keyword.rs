@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::field::Written;
 use super::finding::Findings;
 use super::node::{Kind, Node};
+use super::reference::Tables;
 use super::suggestion;
 use super::valid::{
     Format, HttpMethod, OnChange, OnDrift, OnFailure, OnStart, ReloadVerb, Restart, Sandbox,
@@ -12,108 +13,100 @@ use super::valid::{
 };
 use super::written::Changed;
 
-fn one_of<T: Copy>(
-    node: &Node,
-    noun: &str,
-    words: &[(&str, T)],
-    findings: &mut Findings,
-) -> Option<T> {
-    let text = node.text(noun, findings)?;
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-        return Some(*value);
-    }
-    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let help = match suggestion::nearest(text, known.iter().copied()) {
-        Some(word) => format!("did you mean `{word}`?"),
-        None => format!("write one of {}", suggestion::list(&known)),
-    };
-    findings
-        .error(node.at, format!("`{text}` is not {noun}"))
-        .help(help);
-    None
+/// A type whose values have a word each.
+trait Word: Copy + 'static {
+    /// What one of them is, in messages.
+    const NOUN: &str;
+    const WORDS: &[(&str, Self)];
 }
 
-impl Written for Format {
-    fn read(node: &Node, findings: &mut Findings) -> Option<Format> {
-        const WORDS: [(&str, Format); 4] = [
-            ("json", Format::Json),
-            ("yaml", Format::Yaml),
-            ("toml", Format::Toml),
-            ("text", Format::Text),
-        ];
-        one_of(node, "a format", &WORDS, findings)
+impl<T: Word> Written for T {
+    fn read(node: &Node, findings: &mut Findings) -> Option<T> {
+        let text = node.text(T::NOUN, findings)?;
+        if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let known: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        let help = match suggestion::nearest(text, known.iter().copied()) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => format!("write one of {}", suggestion::list(&known)),
+        };
+        findings
+            .error(node.at, format!("`{text}` is not {}", T::NOUN))
+            .help(help);
+        None
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        let words = T::WORDS.iter().map(|(word, _)| format!("`{word}`"));
+        words.collect::<Vec<_>>().join(", ")
     }
 }
 
-impl Written for Symlink {
-    fn read(node: &Node, findings: &mut Findings) -> Option<Symlink> {
-        const WORDS: [(&str, Symlink); 2] =
-            [("refuse", Symlink::Refuse), ("follow", Symlink::Follow)];
-        one_of(node, "a way to deal with a link", &WORDS, findings)
-    }
+impl Word for Format {
+    const NOUN: &str = "a format";
+    const WORDS: &[(&str, Format)] = &[
+        ("json", Format::Json),
+        ("yaml", Format::Yaml),
+        ("toml", Format::Toml),
+        ("text", Format::Text),
+    ];
 }
 
-impl Written for OnFailure {
-    fn read(node: &Node, findings: &mut Findings) -> Option<OnFailure> {
-        const WORDS: [(&str, OnFailure); 2] =
-            [("rollback", OnFailure::Rollback), ("keep", OnFailure::Keep)];
-        one_of(node, "a way to deal with a failure", &WORDS, findings)
-    }
+impl Word for Symlink {
+    const NOUN: &str = "a way to deal with a link";
+    const WORDS: &[(&str, Symlink)] = &[("refuse", Symlink::Refuse), ("follow", Symlink::Follow)];
 }
 
-impl Written for OnStart {
-    fn read(node: &Node, findings: &mut Findings) -> Option<OnStart> {
-        const WORDS: [(&str, OnStart); 2] = [
-            ("if_pending", OnStart::IfPending),
-            ("always", OnStart::Always),
-        ];
-        one_of(node, "a way to deal with the start", &WORDS, findings)
-    }
+impl Word for OnFailure {
+    const NOUN: &str = "a way to deal with a failure";
+    const WORDS: &[(&str, OnFailure)] =
+        &[("rollback", OnFailure::Rollback), ("keep", OnFailure::Keep)];
 }
 
-impl Written for OnDrift {
-    fn read(node: &Node, findings: &mut Findings) -> Option<OnDrift> {
-        const WORDS: [(&str, OnDrift); 3] = [
-            ("restore", OnDrift::Restore),
-            ("report", OnDrift::Report),
-            ("ignore", OnDrift::Ignore),
-        ];
-        one_of(node, "a way to deal with drift", &WORDS, findings)
-    }
+impl Word for OnStart {
+    const NOUN: &str = "a way to deal with the start";
+    const WORDS: &[(&str, OnStart)] = &[
+        ("if_pending", OnStart::IfPending),
+        ("always", OnStart::Always),
+    ];
 }
 
-impl Written for ReloadVerb {
-    fn read(node: &Node, findings: &mut Findings) -> Option<ReloadVerb> {
-        const WORDS: [(&str, ReloadVerb); 6] = [
-            ("reload", ReloadVerb::Reload),
-            ("restart", ReloadVerb::Restart),
-            ("reload-or-restart", ReloadVerb::ReloadOrRestart),
-            ("try-restart", ReloadVerb::TryRestart),
-            ("try-reload-or-restart", ReloadVerb::TryReloadOrRestart),
-            ("start", ReloadVerb::Start),
-        ];
-        one_of(node, "a verb of systemctl for this", &WORDS, findings)
-    }
+impl Word for OnDrift {
+    const NOUN: &str = "a way to deal with drift";
+    const WORDS: &[(&str, OnDrift)] = &[
+        ("restore", OnDrift::Restore),
+        ("report", OnDrift::Report),
+        ("ignore", OnDrift::Ignore),
+    ];
 }
 
-impl Written for Sandbox {
-    fn read(node: &Node, findings: &mut Findings) -> Option<Sandbox> {
-        const WORDS: [(&str, Sandbox); 2] = [("none", Sandbox::None), ("ours", Sandbox::Ours)];
-        one_of(node, "a sandbox", &WORDS, findings)
-    }
+impl Word for ReloadVerb {
+    const NOUN: &str = "a verb of systemctl for this";
+    const WORDS: &[(&str, ReloadVerb)] = &[
+        ("reload", ReloadVerb::Reload),
+        ("restart", ReloadVerb::Restart),
+        ("reload-or-restart", ReloadVerb::ReloadOrRestart),
+        ("try-restart", ReloadVerb::TryRestart),
+        ("try-reload-or-restart", ReloadVerb::TryReloadOrRestart),
+        ("start", ReloadVerb::Start),
+    ];
 }
 
-impl Written for HttpMethod {
-    fn read(node: &Node, findings: &mut Findings) -> Option<HttpMethod> {
-        const WORDS: [(&str, HttpMethod); 5] = [
-            ("POST", HttpMethod::Post),
-            ("GET", HttpMethod::Get),
-            ("PUT", HttpMethod::Put),
-            ("PATCH", HttpMethod::Patch),
-            ("DELETE", HttpMethod::Delete),
-        ];
-        one_of(node, "a method of HTTP for this", &WORDS, findings)
-    }
+impl Word for Sandbox {
+    const NOUN: &str = "a sandbox";
+    const WORDS: &[(&str, Sandbox)] = &[("none", Sandbox::None), ("ours", Sandbox::Ours)];
+}
+
+impl Word for HttpMethod {
+    const NOUN: &str = "a method of HTTP for this";
+    const WORDS: &[(&str, HttpMethod)] = &[
+        ("POST", HttpMethod::Post),
+        ("GET", HttpMethod::Get),
+        ("PUT", HttpMethod::Put),
+        ("PATCH", HttpMethod::Patch),
+        ("DELETE", HttpMethod::Delete),
+    ];
 }
 
 /// No process has a say in what happens on these.
@@ -143,6 +136,10 @@ impl Written for Signal {
         }
         Some(signal)
     }
+
+    fn kind(_: &mut Tables) -> String {
+        "signal".to_owned()
+    }
 }
 
 /// A signal that tells a process to end.
@@ -159,6 +156,10 @@ impl Written for Ending {
             return None;
         }
         Some(Ending(signal))
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "signal".to_owned()
     }
 }
 
@@ -178,15 +179,13 @@ fn any(node: &Node, findings: &mut Findings) -> Option<Signal> {
     })
 }
 
-impl Written for Restart {
-    fn read(node: &Node, findings: &mut Findings) -> Option<Restart> {
-        const WORDS: [(&str, Restart); 3] = [
-            ("no", Restart::Never),
-            ("on-failure", Restart::OnFailure),
-            ("always", Restart::Always),
-        ];
-        one_of(node, "a rule for starting again", &WORDS, findings)
-    }
+impl Word for Restart {
+    const NOUN: &str = "a rule for starting again";
+    const WORDS: &[(&str, Restart)] = &[
+        ("no", Restart::Never),
+        ("on-failure", Restart::OnFailure),
+        ("always", Restart::Always),
+    ];
 }
 
 impl Written for OnChange {
@@ -207,6 +206,11 @@ impl Written for OnChange {
             .error(node.at, "this is not a way to deal with a change")
             .help("write `restart`, or `{signal: HUP}` for a program that reads its files on a signal");
         None
+    }
+
+    fn kind(tables: &mut Tables) -> String {
+        Changed::kind(tables);
+        "`restart`, or `{signal: …}`".to_owned()
     }
 }
 

@@ -23,6 +23,7 @@ mod problem;
 mod profile;
 mod quantity;
 mod recipe;
+pub mod reference;
 mod service;
 mod suggestion;
 mod target;

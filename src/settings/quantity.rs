@@ -3,6 +3,7 @@
 use super::field::Written;
 use super::finding::Findings;
 use super::node::Node;
+use super::reference::Tables;
 use super::valid::Principal;
 
 /// Bytes: `1MiB`, `64KiB`, `4000KB`, `100`.
@@ -32,6 +33,10 @@ impl Written for Count {
                 .help("write a whole number, such as `2`");
         }
         parsed
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "number from 0".to_owned()
     }
 }
 
@@ -66,6 +71,10 @@ impl Written for Size {
         }
         parsed
     }
+
+    fn kind(_: &mut Tables) -> String {
+        "size".to_owned()
+    }
 }
 
 impl Share {
@@ -92,6 +101,10 @@ impl Written for Share {
         }
         parsed
     }
+
+    fn kind(_: &mut Tables) -> String {
+        "percentage from `0%` to `100%`".to_owned()
+    }
 }
 
 impl Mode {
@@ -112,6 +125,10 @@ impl Written for Mode {
                 .help("write three or four octal digits, such as `0640`");
         }
         parsed
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "permission bits".to_owned()
     }
 }
 
@@ -146,6 +163,10 @@ impl Written for Principal {
                 None
             }
         }
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "name or number".to_owned()
     }
 }
 

@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 use crate::sources::{files_below, root};
 use crate::world::World;
 
+/// How the tables of docs/settings.md are made.
+#[path = "../../packaging/documents/reference.rs"]
+mod reference;
+
 #[test]
 fn every_relative_link_in_a_document_leads_to_a_file_and_a_heading() {
     let documents = documents();
@@ -108,6 +112,25 @@ fn every_key_of_the_settings_has_its_line_in_the_reference() {
         gone.is_empty(),
         "no such keys, but in docs/settings.md: {gone:?}"
     );
+}
+
+#[test]
+fn the_tables_of_keys_are_those_of_the_declarations_that_the_program_reads_by() {
+    let page = std::fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let made = reference::filled(&page).unwrap();
+    let stale = made
+        .lines()
+        .zip(page.lines())
+        .find(|(made, page)| made != page);
+    assert!(
+        made == page,
+        "docs/settings.md is stale, run `cargo run --example documents -- --pages`: {stale:?}"
+    );
+    let error = |page: &str| reference::filled(page).unwrap_err();
+    assert!(error("").contains("no place for `aws` of a settings file"));
+    assert!(error("<!-- keys of a prove -->").contains("no mapping is called a prove"));
+    assert!(error("<!-- keys of a probe: widhin -->").contains("a probe has no key `widhin`"));
+    assert!(error("<!-- keys of a probe -->").contains("no `<!-- end of keys -->`"));
 }
 
 #[test]
@@ -331,10 +354,11 @@ fn section(text: &str, anchor: &str) -> String {
 fn keys(source: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for declaration in source.split("written!(").skip(1) {
-        let body = declaration.split(");\n").next().unwrap();
-        let body = body.split_once('{').map_or("", |(_, body)| body);
-        let fields = body.split(',').filter_map(|field| field.split_once(':'));
-        keys.extend(fields.map(|(key, _)| key.trim().to_owned()));
+        let body = declaration.split("\n}").next().unwrap();
+        let lines = body.lines().map(str::trim);
+        let fields = lines.filter(|line| !line.starts_with("///") && !line.contains('{'));
+        let fields = fields.filter_map(|field| field.split_once(": "));
+        keys.extend(fields.map(|(key, _)| key.to_owned()));
     }
     keys
 }

@@ -4,9 +4,13 @@ use super::list;
 use crate::settings::field::{Written, written};
 use crate::settings::finding::Findings;
 use crate::settings::node::{Kind, Node};
+use crate::settings::reference::Tables;
 use crate::settings::valid::Command;
 
-written!(ShellLine, "a command in braces" { shell: String });
+written!(ShellLine, "a command in braces" {
+    /// the line for `/bin/sh -c`
+    shell: String,
+});
 
 impl Written for Command {
     fn read(node: &Node, findings: &mut Findings) -> Option<Command> {
@@ -47,6 +51,11 @@ impl Written for Command {
                 None
             }
         }
+    }
+
+    fn kind(tables: &mut Tables) -> String {
+        ShellLine::kind(tables);
+        "command".to_owned()
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::settings::field::Written;
 use crate::settings::finding::{Findings, Spot};
 use crate::settings::node::{Kind, Node};
+use crate::settings::reference::Tables;
 
 /// Targets and profiles, each with the parts of it that count.
 #[derive(Clone, Debug)]
@@ -41,6 +42,10 @@ impl Written for WhenChanged {
             }
             _ => whole(node, findings).map(|one| WhenChanged(vec![one])),
         }
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "name, list of names, or JSON pointers by name".to_owned()
     }
 }
 

@@ -6,19 +6,28 @@ use crate::settings::entries::Entries;
 use crate::settings::field::{Written, written};
 use crate::settings::finding::Findings;
 use crate::settings::node::{Kind, Node};
+use crate::settings::reference::Tables;
 use crate::settings::valid::HttpMethod;
 
 pub type Headers = Entries<String>;
 
 written!(HttpCall, "`http`" {
-    url: String,
-    method: HttpMethod,
-    headers: Headers,
-    body: String,
-    expect: Statuses,
-    ca: String,
+    /// `http://…` or `https://…`, without user and password
+    url: String = "required",
+    /// the request's method
+    method: HttpMethod = "`POST`",
+    /// such as `Authorization`; they are never shown
+    headers: Headers = "none",
+    /// what is sent with it
+    body: String = "none",
+    /// the statuses that say yes
+    expect: Statuses = "any 2xx",
+    /// a PEM bundle of the authorities that are trusted, and no other
+    ca: String = "those of the system",
+    /// the request goes there, whatever host the URL names; below the alternate root, as targets are
     unix_socket: String,
-    timeout: Duration,
+    /// until the whole answer is there
+    timeout: Duration = "the service's",
 });
 
 /// A status, or a list of at least one.
@@ -31,6 +40,10 @@ impl Written for Statuses {
             Kind::Sequence(items) => super::list(node.at, items, findings, status).map(Statuses),
             _ => status(node, findings).map(|status| Statuses(vec![status])),
         }
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "status from 200 to 599, or list of them".to_owned()
     }
 }
 

@@ -15,6 +15,7 @@ use super::field::{Written, written};
 use super::finding::{Findings, Place, Spot};
 use super::node::{Kind, Node};
 use super::quantity::{Count, Mode, Share, Size};
+use super::reference::Tables;
 use super::valid::{self, Format, OnDrift, Principal};
 
 pub use child::{Changed, Child, Env};
@@ -27,90 +28,171 @@ pub use watch::Watch;
 written!(
     /// A whole file, main or drop-in.
     File, "a settings file" {
-    aws: Aws,
+    /// [where configurations come from](#where-configurations-come-from)
+    aws: Aws = "AWS, as the environment has it",
+    /// a directory in place of AWS; excludes `aws`
     local: Local,
+    /// what profiles do not say themselves
     defaults: Defaults,
-    root: String,
-    ready_timeout: Duration,
-    stop_timeout: Duration,
+    /// an alternate root: targets, `pid_file`, state and runtime directory lie below it. `--root` wins. Arguments
+    /// of commands are left as they are
+    root: String = "none",
+    /// under systemd: how long the start may wait for the files of required profiles before it gives up with exit
+    /// code 75
+    ready_timeout: Duration = "`5m`",
+    /// how long a running transaction may go on when the daemon is told to end; what is left is taken up at the
+    /// next start
+    stop_timeout: Duration = "`30s`",
+    /// where [metrics and health](operations.md#metrics-and-health) are told; nowhere, unless it is given
     metrics: Metrics,
-    profiles: Entries<Profile>,
-    targets: Entries<Target>,
-    services: Entries<Service>,
-    watches: Entries<Watch>,
+    /// what is asked for, [below](#profiles)
+    profiles: Entries<Profile> = "none",
+    /// files that are kept right, by path, [below](#targets)
+    targets: Entries<Target> = "none",
+    /// programs that are told, [below](#services)
+    services: Entries<Service> = "none",
+    /// files that are not ours, [below](#watches)
+    watches: Entries<Watch> = "none",
 });
 
 written!(Aws, "`aws`" {
-    region: String,
-    endpoint_url: String,
-    credentials_profile: String,
-    assume_role: AssumeRole,
-    ca_bundle: String,
+    /// the region whose AppConfig is asked
+    region: String = "`AWS_REGION`, the shared config, the instance",
+    /// used as it is, no path added
+    endpoint_url: String = "`AWS_ENDPOINT_URL_APPCONFIGDATA`, the SDK's rules",
+    /// a profile of the shared config and credentials files
+    credentials_profile: String = "that of `AWS_PROFILE`",
+    /// the role that reads configurations; a profile may name its own
+    assume_role: AssumeRole = "none",
+    /// a PEM file of authorities that are trusted beside the system's
+    ca_bundle: String = "that of `AWS_CA_BUNDLE`",
 });
 
-written!(Metrics, "`metrics`" { listen: String });
+written!(Metrics, "`metrics`" {
+    /// a loopback address with a port, such as `"127.0.0.1:9464"`, or the path of a unix socket
+    listen: String = "required",
+});
 
-written!(Local, "`local`" { directory: String });
+written!(Local, "`local`" {
+    /// holds `APPLICATION/ENVIRONMENT/PROFILE.ext`; see [serve](commands.md#serve)
+    directory: String = "required",
+});
 
 written!(Defaults, "`defaults`" {
+    /// AppConfig's application, by name or identifier
     application: String,
+    /// AppConfig's environment, by name or identifier
     environment: String,
-    poll_interval: Duration,
+    /// see [profiles](#profiles)
+    poll_interval: Duration = "`60s`; `2s` with `local`",
 });
 
 written!(AssumeRole, "`assume_role`" {
-    role_arn: String,
-    external_id: String,
-    session_name: String,
+    /// the role's ARN
+    role_arn: String = "required",
+    /// what the role's trust policy asks for as `sts:ExternalId`
+    external_id: String = "none",
+    /// the session's name, as CloudTrail shows it
+    session_name: String = "`appconfigd`",
 });
 
 written!(Profile, "a profile" {
-    application: String,
-    environment: String,
-    configuration_profile: String,
-    poll_interval: Duration,
-    required: bool,
-    sensitive: bool,
-    validate: Validate,
-    assume_role: AssumeRole,
+    /// AppConfig's application, by name or identifier
+    application: String = "`defaults`, else required",
+    /// AppConfig's environment, by name or identifier
+    environment: String = "`defaults`, else required",
+    /// AppConfig's configuration profile, by name or identifier
+    configuration_profile: String = "the profile's name here",
+    /// asked of the service; the interval that it answers is kept, with up to 10 % on top. From `15s` to `23h`;
+    /// from `1s` with `local` or an endpoint on loopback
+    poll_interval: Duration = "`defaults`, else `60s`",
+    /// `false`: while it has no configuration it is left out of `merge`, is `none` in templates, and delays neither
+    /// start nor `once`
+    required: bool = "`true`",
+    /// bodies are not shown by `plan`; a new file made from it has mode 0600
+    sensitive: bool = "`false`",
+    /// what a configuration must be
+    validate: Validate = "none",
+    /// as in `aws`
+    assume_role: AssumeRole = "that of `aws`",
 });
 
 written!(Validate, "`validate`" {
-    format: Format,
-    schema: String,
-    max_size: Size,
-    max_shrink: Share,
+    /// what does not parse is refused. Text is UTF-8
+    format: Format = "by content type",
+    /// a JSON Schema file, as JSON or (`.yaml`, `.yml`) YAML; references lead nowhere outside of it
+    schema: String = "none",
+    /// the largest configuration
+    max_size: Size = "none",
+    /// by how much a configuration may be smaller than the one in force
+    max_shrink: Share = "none",
 });
 
 written!(Target, "a target" {
-    from: Names,
-    template: String,
-    merge: bool,
-    files: Entries<SetFile>,
-    adopt: bool,
-    keep_previous: Count,
-    owner: Principal,
-    group: Principal,
-    mode: Mode,
-    in_place: bool,
-    symlink: valid::Symlink,
-    unsafe_path: bool,
-    parents: Parents,
-    validate_command: valid::Command,
-    notify: Notified,
-    on_drift: OnDrift,
+    /// the profile that it is made from, or a list of them
+    from: Names = "required, but for directory targets",
+    /// a [template](templates.md)
+    template: String = "none: the bytes as they came",
+    /// several profiles as one document, RFC 7396, later ones win; written in the format of the path's ending, else
+    /// in the one that all its profiles declare. Beside `template`: what `config` is
+    merge: bool = "`false`",
+    /// by path inside the directory: each with its own `from`, `template` and `merge`, and with `owner`, `group`
+    /// and `mode` of its own where those differ
+    files: Entries<SetFile> = "required",
+    /// what becomes of a real directory at the path. `true`: it is taken over, and kept as the previous generation;
+    /// its files go to history. `false`: it is left alone, and the target waits
+    adopt: bool = "`false`",
+    /// how many generations stay beside the live one, for whoever still reads them or wants to look
+    keep_previous: Count = "`1`",
+    /// its owner
+    owner: Principal = "that of the file that is there; of a new one: our user",
+    /// its group
+    group: Principal = "likewise",
+    /// its permission bits
+    mode: Mode = "likewise; of a new one: `0644`, or `0600` where a profile is `sensitive`",
+    /// `true`: the new bytes are written over the file that is there; see [below](#targets-written-in-place)
+    in_place: bool = "`false`",
+    /// what becomes of a symbolic link at the path itself. `follow`: the file that it leads to is kept right, and
+    /// the link stays; that file may not be there yet, its directory must be
+    symlink: valid::Symlink = "`refuse`",
+    /// as root, a way that leads from what a user without privileges owns to what belongs to somebody else is
+    /// refused: that user could put a link there. `true`: go that way
+    unsafe_path: bool = "`false`",
+    /// directories on the way that are missing are made, with these `owner`, `group` (ours) and `mode` (`0755`);
+    /// `{}` will do. They stay when a version goes back
+    parents: Parents = "none: the directory must be there",
+    /// judges the new file before the swap; `{staged}` in its arguments is the file's path. Exit 0 is yes; another
+    /// status is a refusal, and so is a change of the file
+    validate_command: valid::Command = "none",
+    /// a service by name, a service written in place, or a list of them. One in place is named after the path
+    notify: Notified = "nobody",
+    /// what happens when somebody else changes or removes the file, [below](#drift)
+    on_drift: OnDrift = "`restore`",
 });
 
 written!(SetFile, "a file of a directory" {
-    from: Names,
-    template: String,
-    merge: bool,
-    owner: Principal,
-    group: Principal,
-    mode: Mode,
+    /// the profile that it is made from, or a list of them
+    from: Names = "required",
+    /// a [template](templates.md)
+    template: String = "none: the bytes as they came",
+    /// several profiles as one document, as for a file that is a target
+    merge: bool = "`false`",
+    /// its owner
+    owner: Principal = "that of the directory",
+    /// its group
+    group: Principal = "that of the directory",
+    /// its permission bits
+    mode: Mode = "`0644`, or `0600` where a profile is `sensitive`",
 });
 
-written!(Parents, "`parents`" { owner: Principal, group: Principal, mode: Mode });
+written!(Parents, "`parents`" {
+    /// of directories that are made
+    owner: Principal = "ours",
+    /// of directories that are made
+    group: Principal = "ours",
+    /// of directories that are made
+    mode: Mode = "`0755`",
+});
 
 /// A name, or a list of at least one.
 #[derive(Clone, Debug)]
@@ -129,6 +211,10 @@ impl Written for Names {
             }
             _ => name(node, findings).map(|name| Names(vec![name])),
         }
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "name, or list of names".to_owned()
     }
 }
 
@@ -156,6 +242,11 @@ impl Written for Notified {
             Kind::Sequence(items) => list(node.at, items, findings, one).map(Notified),
             _ => one(node, findings).map(|item| Notified(vec![item])),
         }
+    }
+
+    fn kind(tables: &mut Tables) -> String {
+        Service::kind(tables);
+        "name, mapping, or list of both".to_owned()
     }
 }
 

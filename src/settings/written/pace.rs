@@ -5,14 +5,19 @@ use jiff::tz::{self, TimeZone};
 use crate::settings::field::{Written, written};
 use crate::settings::finding::{Findings, Place};
 use crate::settings::node::{Kind, Node};
+use crate::settings::reference::Tables;
 use crate::settings::suggestion;
 use crate::settings::valid::{Days, TimeOfDay};
 
 written!(Window, "a window" {
-    days: Days,
-    from: TimeOfDay,
-    to: TimeOfDay,
-    zone: TimeZone,
+    /// on which it opens
+    days: Days = "every day",
+    /// when it opens, before `24:00`
+    from: TimeOfDay = "required",
+    /// when it closes; at or before `from` it is on the next day
+    to: TimeOfDay = "required",
+    /// a name of the time zone database; the host's own is read where it has one, else one that is built in
+    zone: TimeZone = "`UTC`",
 });
 
 /// One window, or a list of at least one, each with its place.
@@ -29,6 +34,10 @@ impl Written for Windows {
             _ => window(node, findings).map(|one| Windows(vec![one])),
         }
     }
+
+    fn kind(tables: &mut Tables) -> String {
+        format!("{}, or list of them", Window::kind(tables))
+    }
 }
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -43,6 +52,10 @@ impl Written for Days {
             }
             _ => days(node, findings),
         }
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "`mon` to `sun`, a range such as `mon-fri`, or list of both".to_owned()
     }
 }
 
@@ -79,6 +92,10 @@ impl Written for TimeOfDay {
         }
         time
     }
+
+    fn kind(_: &mut Tables) -> String {
+        "time from `00:00` to `24:00`".to_owned()
+    }
 }
 
 fn time_of_day(text: &str) -> Option<TimeOfDay> {
@@ -111,5 +128,9 @@ impl Written for TimeZone {
                 });
         }
         zone
+    }
+
+    fn kind(_: &mut Tables) -> String {
+        "name of a time zone".to_owned()
     }
 }
