@@ -14,6 +14,7 @@
     reason = "tests write files, start processes and measure time around the program; the program itself may not"
 )]
 
+mod aws_examples;
 mod check;
 mod children;
 mod clocks;

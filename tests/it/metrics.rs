@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
+use crate::sources::root;
 use crate::world::{PATIENCE, Server, World, wait_for};
 
 const LINES: &str = "profiles:\n  limits: {validate: {format: json}}\ntargets:\n  /etc/app/limits.json: {from: limits, notify: app}\nservices:\n  app: {command: [sh, -c, 'echo told >> told']}\n";
@@ -126,6 +127,30 @@ fn metrics_say_what_status_says_and_count_what_happened() {
         "appconfigd_profile_state{profile=\"limits\",state=\"refused\"}",
         1.0,
     );
+    // The page about them names what there is.
+    let described = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let rows = described
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `appconfigd_")?.split_once("` |"));
+    let mut named = 0;
+    for (name, row) in rows {
+        let start = format!("appconfigd_{name}");
+        let series: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with(&start))
+            .collect();
+        assert!(!series.is_empty(), "no `{start}` in\n{page}");
+        let words = row.split(" | ").nth(1).unwrap_or_default();
+        let words = words.split(", as ").next().unwrap_or_default();
+        let states = words.split('`').skip(1).step_by(2);
+        for state in states.filter(|_| row.contains("`state`")) {
+            let label = format!("state=\"{state}\"");
+            let there = series.iter().any(|line| line.contains(&label));
+            assert!(there, "no {label} of `{start}`");
+        }
+        named += 1;
+    }
+    assert_eq!(named, 14, "metrics in docs/operations.md");
     // What a version says is nobody's business here.
     assert!(!page.contains("sha256"), "{page}");
     assert_eq!(daemon.stop(), Some(0));
