@@ -1,21 +1,31 @@
-//! `docs/protocol.md` names tests that exist.
+//! `docs/protocol.md` and `docs/security.md` name tests that exist.
 
 use std::fs;
 use std::path::Path;
 
-/// Rows of `docs/protocol.md` name their tests in backticks after `test:`.
 #[test]
 fn every_test_that_the_protocol_page_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/protocol.md")).unwrap();
-    let mut source = String::new();
-    for folder in [
+    let folders = [
         "src/server",
         "src/protocol",
         "src/watch",
         "tests/it",
         "tests/aws",
-    ] {
+    ];
+    every_test_exists("docs/protocol.md", &folders);
+}
+
+#[test]
+fn every_test_that_the_page_about_security_names_exists() {
+    every_test_exists("docs/security.md", &["src", "tests/it"]);
+}
+
+/// Pages name tests in backticks after `test:`.
+fn every_test_exists(name_of_page: &str, folders: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join(name_of_page)).unwrap();
+    let mut source = String::new();
+    for folder in folders {
         gather(&root.join(folder), &mut source);
     }
     let named: Vec<&str> = page
@@ -29,7 +39,7 @@ fn every_test_that_the_protocol_page_names_exists() {
             source.contains(&format!("fn {name}(")) || source.contains(&format!("def {name}("));
         assert!(
             exists,
-            "docs/protocol.md names the test `{name}`, which does not exist"
+            "{name_of_page} names the test `{name}`, which does not exist"
         );
     }
 }
