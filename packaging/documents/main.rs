@@ -11,6 +11,7 @@
 
 mod licences;
 mod manual;
+mod picture;
 mod reference;
 mod roff;
 
@@ -31,6 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = reference::filled(&read("docs/settings.md")?)?;
     if directory == Path::new("--pages") {
         fs::write(repository.join("docs/settings.md"), settings)?;
+        let screen = |name: &str| read(&format!("tests/it/screens/{name}.txt"));
+        let screens = [screen("in-sync")?, screen("quarantined")?];
+        let picture = picture::of(&screens.each_ref().map(String::as_str));
+        fs::write(repository.join("docs/status.svg"), picture)?;
         return Ok(());
     }
     fs::create_dir_all(&directory)?;

@@ -15,6 +15,10 @@ use crate::world::World;
 #[path = "../../packaging/documents/reference.rs"]
 mod reference;
 
+/// How docs/status.svg is made.
+#[path = "../../packaging/documents/picture.rs"]
+mod picture;
+
 #[test]
 fn every_relative_link_in_a_document_leads_to_a_file_and_a_heading() {
     let documents = documents();
@@ -131,6 +135,75 @@ fn the_tables_of_keys_are_those_of_the_declarations_that_the_program_reads_by() 
     assert!(error("<!-- keys of a prove -->").contains("no mapping is called a prove"));
     assert!(error("<!-- keys of a probe: widhin -->").contains("a probe has no key `widhin`"));
     assert!(error("<!-- keys of a probe -->").contains("no `<!-- end of keys -->`"));
+}
+
+#[test]
+fn the_picture_of_the_status_is_made_of_the_screens_that_are_held_against_the_program() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let screens =
+        ["in-sync", "quarantined"].map(|name| read(&format!("tests/it/screens/{name}.txt")));
+    let made = picture::of(&screens.each_ref().map(String::as_str));
+    assert!(
+        made == read("docs/status.svg"),
+        "docs/status.svg is stale, run `cargo run --example documents -- --pages`"
+    );
+    for state in [
+        "well\">healthy",
+        "bad\">quarantined",
+        "wary\">degraded",
+        "well\">in sync",
+    ] {
+        assert!(
+            made.contains(&format!("<tspan class=\"{state}</tspan>")),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn every_page_is_reached_from_the_readme_and_every_page_of_docs_at_once() {
+    let reached = |from: PathBuf| -> BTreeSet<PathBuf> {
+        let text = std::fs::read_to_string(&from).unwrap();
+        let mut pages = BTreeSet::new();
+        for (_, line) in prose(&text) {
+            for link in links(&line) {
+                let page = from.parent().unwrap().join(link.split('#').next().unwrap());
+                if let Ok(page) = page.canonicalize()
+                    && page.extension().is_some_and(|extension| extension == "md")
+                {
+                    pages.insert(page);
+                }
+            }
+        }
+        pages
+    };
+    let readme = root().canonicalize().unwrap().join("README.md");
+    let docs = readme.with_file_name("docs");
+    let at_once = reached(readme.clone());
+    let mut all = BTreeSet::from([readme.clone()]);
+    let mut open = vec![readme];
+    while let Some(page) = open.pop() {
+        let new: Vec<PathBuf> = reached(page).difference(&all).cloned().collect();
+        all.extend(new.iter().cloned());
+        open.extend(new);
+    }
+    let pages = documents()
+        .into_iter()
+        .map(|page| page.canonicalize().unwrap());
+    let (mut lost, mut not_at_once) = (Vec::new(), Vec::new());
+    for page in pages {
+        if !all.contains(&page) {
+            lost.push(page.clone());
+        }
+        if page.parent() == Some(docs.as_path()) && !at_once.contains(&page) {
+            not_at_once.push(page);
+        }
+    }
+    assert!(lost.is_empty(), "nobody finds {lost:?}");
+    assert!(
+        not_at_once.is_empty(),
+        "README.md does not link {not_at_once:?}"
+    );
 }
 
 #[test]

@@ -63,6 +63,7 @@ mod storage;
 mod systemd;
 mod systemd_unit;
 mod targets;
+mod troubleshooting;
 mod units;
 mod unseen;
 mod watches;
