@@ -63,10 +63,10 @@ impl<T: Written> Field<T> {
 
 /// Declares a struct as written: every key optional, every other key a finding. `$noun` names it in messages. The text
 /// above a key and the default behind it are its line in the reference; what is in backticks alone is the default as it
-/// would be written.
+/// would be written. What a text has to be stands behind its type: `as "path"`.
 macro_rules! written {
     ($(#[$meta:meta])* $name:ident, $noun:literal {
-        $($(#[doc = $doc:literal])+ $key:ident: $type:ty $(= $default:literal)?),* $(,)?
+        $($(#[doc = $doc:literal])+ $key:ident: $type:ty $(as $kind:literal)? $(= $default:literal)?),* $(,)?
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default)]
@@ -96,7 +96,8 @@ macro_rules! written {
                     vec![$(row::<$type>(
                         stringify!($key),
                         concat!($($doc),+),
-                        [$($default)?].first().copied(),
+                        &[$($kind)?],
+                        &[$($default)?],
                         tables,
                     )),*]
                 });
@@ -111,13 +112,15 @@ pub(super) use written;
 pub fn row<T: Written>(
     key: &'static str,
     text: &'static str,
-    default: Option<&'static str>,
+    kind: &[&'static str],
+    default: &[&'static str],
     tables: &mut Tables,
 ) -> Row {
+    let of_type = T::kind(tables);
     Row {
         key,
-        value: T::kind(tables),
-        default: default.unwrap_or_default(),
+        value: kind.first().map_or(of_type, |kind| (*kind).to_owned()),
+        default: default.first().copied().unwrap_or_default(),
         text: text.trim(),
     }
 }

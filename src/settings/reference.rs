@@ -226,6 +226,35 @@ mod tests {
     }
 
     #[test]
+    fn a_url_and_an_absolute_path_are_nothing_less() {
+        let named =
+            rows().filter(|(_, row)| ["URL", "absolute path"].contains(&row.value.as_str()));
+        let mut count = 0;
+        for (noun, row) in named {
+            let bare = place(noun, row.key)
+                .replace("command: [x]", "")
+                .replace("name: HUP, unit: u.service", "name: HUP");
+            let given = format!("{}: ", row.key);
+            let with = |value: &str| match bare.contains(&format!("KEYS {given}")) {
+                true => bare
+                    .replace("KEYS ", "")
+                    .replace("'http://127.0.0.1/'", value),
+                false => bare.replace("KEYS", &format!("{given}{value},")),
+            };
+            let right = match row.value.as_str() {
+                "URL" => "'http://127.0.0.1/right'",
+                _ => "/right",
+            };
+            let right = read(&with(right));
+            assert!(right.is_ok(), "`{}` of {noun}: {right:?}", row.key);
+            let wrong = read(&with("no/thing"));
+            assert!(wrong.is_err(), "`{}` of {noun}: {wrong:?}", row.key);
+            count += 1;
+        }
+        assert!(count > 6, "{count}");
+    }
+
+    #[test]
     fn what_is_required_is_missed() {
         let required = rows().filter(|(_, row)| row.default == "required");
         let wrong: Vec<_> = required

@@ -13,7 +13,7 @@ pub type Headers = Entries<String>;
 
 written!(HttpCall, "`http`" {
     /// `http://…` or `https://…`, without user and password
-    url: String = "required",
+    url: String as "URL" = "required",
     /// the request's method
     method: HttpMethod = "`POST`",
     /// such as `Authorization`; they are never shown
@@ -23,9 +23,9 @@ written!(HttpCall, "`http`" {
     /// the statuses that say yes
     expect: Statuses = "any 2xx",
     /// a PEM bundle of the authorities that are trusted, and no other
-    ca: String = "those of the system",
+    ca: String as "path" = "those of the system",
     /// the request goes there, whatever host the URL names; below the alternate root, as targets are
-    unix_socket: String,
+    unix_socket: String as "absolute path",
     /// until the whole answer is there
     timeout: Duration = "the service's",
 });

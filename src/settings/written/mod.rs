@@ -36,7 +36,7 @@ written!(
     defaults: Defaults,
     /// an alternate root: targets, `pid_file`, state and runtime directory lie below it. `--root` wins. Arguments
     /// of commands are left as they are
-    root: String = "none",
+    root: String as "path" = "none",
     /// under systemd: how long the start may wait for the files of required profiles before it gives up with exit
     /// code 75
     ready_timeout: Duration = "`5m`",
@@ -59,23 +59,23 @@ written!(Aws, "`aws`" {
     /// the region whose AppConfig is asked
     region: String = "`AWS_REGION`, the shared config, the instance",
     /// used as it is, no path added
-    endpoint_url: String = "`AWS_ENDPOINT_URL_APPCONFIGDATA`, the SDK's rules",
+    endpoint_url: String as "URL" = "`AWS_ENDPOINT_URL_APPCONFIGDATA`, the SDK's rules",
     /// a profile of the shared config and credentials files
     credentials_profile: String = "that of `AWS_PROFILE`",
     /// the role that reads configurations; a profile may name its own
     assume_role: AssumeRole = "none",
     /// a PEM file of authorities that are trusted beside the system's
-    ca_bundle: String = "that of `AWS_CA_BUNDLE`",
+    ca_bundle: String as "path" = "that of `AWS_CA_BUNDLE`",
 });
 
 written!(Metrics, "`metrics`" {
     /// a loopback address with a port, such as `"127.0.0.1:9464"`, or the path of a unix socket
-    listen: String = "required",
+    listen: String as "address or path" = "required",
 });
 
 written!(Local, "`local`" {
     /// holds `APPLICATION/ENVIRONMENT/PROFILE.ext`; see [serve](commands.md#serve)
-    directory: String = "required",
+    directory: String as "path" = "required",
 });
 
 written!(Defaults, "`defaults`" {
@@ -89,7 +89,7 @@ written!(Defaults, "`defaults`" {
 
 written!(AssumeRole, "`assume_role`" {
     /// the role's ARN
-    role_arn: String = "required",
+    role_arn: String as "ARN" = "required",
     /// what the role's trust policy asks for as `sts:ExternalId`
     external_id: String = "none",
     /// the session's name, as CloudTrail shows it
@@ -121,7 +121,7 @@ written!(Validate, "`validate`" {
     /// what does not parse is refused. Text is UTF-8
     format: Format = "by content type",
     /// a JSON Schema file, as JSON or (`.yaml`, `.yml`) YAML; references lead nowhere outside of it
-    schema: String = "none",
+    schema: String as "path" = "none",
     /// the largest configuration
     max_size: Size = "none",
     /// by how much a configuration may be smaller than the one in force
@@ -132,7 +132,7 @@ written!(Target, "a target" {
     /// the profile that it is made from, or a list of them
     from: Names = "required, but for directory targets",
     /// a [template](templates.md)
-    template: String = "none: the bytes as they came",
+    template: String as "path" = "none: the bytes as they came",
     /// several profiles as one document, RFC 7396, later ones win; written in the format of the path's ending, else
     /// in the one that all its profiles declare. Beside `template`: what `config` is
     merge: bool = "`false`",
@@ -174,7 +174,7 @@ written!(SetFile, "a file of a directory" {
     /// the profile that it is made from, or a list of them
     from: Names = "required",
     /// a [template](templates.md)
-    template: String = "none: the bytes as they came",
+    template: String as "path" = "none: the bytes as they came",
     /// several profiles as one document, as for a file that is a target
     merge: bool = "`false`",
     /// its owner

@@ -37,8 +37,8 @@ written!(Service, "a service" {
     user: Principal = "ours",
     /// as which group
     group: Principal = "that of `user`",
-    /// where they start; an absolute path
-    working_directory: String = "the settings file's",
+    /// where they start
+    working_directory: String as "absolute path" = "the settings file's",
     /// what files that they make lack of permission; at most `777`
     umask: Mode = "ours",
     /// variables of appconfigd's own environment that they get beside [the others](#commands)
@@ -69,7 +69,7 @@ written!(Service, "a service" {
 written!(Reload, "`reload`" {
     /// as systemctl shows it, such as `nginx.service`. A unit that is not active needs no notification: it reads
     /// its files when it starts
-    unit: String = "required",
+    unit: String as "name of a unit" = "required",
     /// the job, as systemctl calls it
     verb: ReloadVerb = "`reload`",
 });
@@ -79,20 +79,20 @@ written!(Signalled, "`signal`" {
     /// so they are errors; TERM, INT and QUIT are warned of: a process that ends when it is notified has said no
     name: Signal = "required",
     /// holds the process's number; below the alternate root, as targets are
-    pid_file: String,
+    pid_file: String as "absolute path",
     /// the unit's main process
-    unit: String,
+    unit: String as "name of a unit",
     /// alone: the process that runs this file and was not started by another one that does, which is the master and
     /// not its workers. Exactly one, otherwise nobody is signalled and `status` names them. A script runs its
     /// interpreter. Beside `pid_file` or `unit`: what the process must run
-    executable: String,
+    executable: String as "absolute path",
     /// as whom the process must run
     user: Principal = "alone with `executable`: ours",
 });
 
 written!(Probe, "a probe" {
     /// a URL; an answer 2xx is a success. Never through a proxy
-    http: String,
+    http: String as "URL",
     /// exit 0 is a success
     command: Command,
     /// from the end of the notification; a probe without its successes by then says no, if it said yes before the
