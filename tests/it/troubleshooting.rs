@@ -80,20 +80,22 @@ fn literals(code: &str) -> Vec<String> {
             rest = from.split_once('\n').map_or("", |(_, after)| after);
         } else if from.starts_with("'\"'") || from.starts_with("'\\\"'") {
             rest = from.trim_start_matches(['\'', '\\', '"']);
-        } else if from.starts_with('"') && raw {
-            let hashes = before.len() - before.trim_end_matches('#').len();
-            let end = format!("\"{}", "#".repeat(hashes));
-            let (literal, after) = from[1..].split_once(&end).unwrap_or((&from[1..], ""));
-            literals.push(literal.to_owned());
-            rest = after;
-        } else if from.starts_with('"') {
+        } else if let Some(inner) = from.strip_prefix('"') {
+            if raw {
+                let hashes = before.len() - before.trim_end_matches('#').len();
+                let end = format!("\"{}", "#".repeat(hashes));
+                let (literal, after) = inner.split_once(&end).unwrap_or((inner, ""));
+                literals.push(literal.to_owned());
+                rest = after;
+                continue;
+            }
             let mut literal = String::new();
-            let mut chars = from[1..].char_indices();
+            let mut chars = inner.char_indices();
             rest = "";
             while let Some((at, c)) = chars.next() {
                 match c {
                     '"' => {
-                        rest = &from[at + 2..];
+                        rest = &inner[at + 1..];
                         break;
                     }
                     '\\' => match chars.next() {
