@@ -234,12 +234,22 @@ fn every_command_has_its_section_on_the_page_of_commands() {
         .filter(|command| !command.is_empty() && *command != "help")
         .collect();
     assert!(commands.len() >= 8, "{commands:?}");
-    let page = std::fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    let page = |name: &str| std::fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let (page, operations) = (page("commands.md"), page("operations.md"));
     for command in commands {
         let heading = format!("\n## {command}\n");
+        let (_, rest) = page
+            .split_once(&heading)
+            .unwrap_or_else(|| panic!("no `## {command}` in docs/commands.md"));
+        let (section, _) = rest.split_once("\n## ").unwrap_or((rest, ""));
+        let printed = blocks(section);
         assert!(
-            page.contains(&heading),
-            "no `## {command}` in docs/commands.md"
+            printed.iter().any(|block| block.info.starts_with("text")),
+            "docs/commands.md does not say what `{command}` prints"
+        );
+        assert!(
+            operations.contains(&format!("](commands.md#{command})")),
+            "docs/operations.md does not say what `{command}` is for"
         );
     }
 }
