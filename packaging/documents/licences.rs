@@ -43,7 +43,12 @@ pub fn list(repository: &Path) -> Result<String, Box<dyn Error>> {
         };
         lines.push(format!("{crate_}: {licence}\n"));
         let manifest = Path::new(text(&package["manifest_path"]));
-        for licence in texts_beside(manifest)? {
+        let mut own = Vec::new();
+        texts_below(manifest.parent().unwrap_or(Path::new(".")), &mut own)?;
+        if own.is_empty() {
+            own.push(customary(repository, package)?);
+        }
+        for licence in own {
             texts.entry(licence).or_default().push(crate_.clone());
         }
     }
@@ -84,21 +89,55 @@ fn linked(metadata: &Value) -> BTreeSet<&str> {
     found
 }
 
-fn texts_beside(manifest: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let directory = manifest.parent().unwrap_or(Path::new("."));
+/// Beside the manifest and below it: parts of a crate may be others' and have texts of their own.
+fn texts_below(directory: &Path, texts: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     let mut files: Vec<_> = fs::read_dir(directory)?.collect::<Result<_, _>>()?;
     files.sort_by_key(fs::DirEntry::file_name);
-    let mut texts = Vec::new();
     for file in files {
+        let kind = file.file_type()?;
         let name = file.file_name().to_string_lossy().to_uppercase();
         let is_licence = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"]
             .iter()
-            .any(|start| name.starts_with(start));
-        if is_licence && file.path().is_file() {
-            texts.push(String::from_utf8_lossy(&fs::read(file.path())?).into_owned());
+            .any(|start| name.starts_with(start))
+            && !name.ends_with(".RS");
+        if kind.is_dir() {
+            texts_below(&file.path(), texts)?;
+        } else if kind.is_file() && is_licence {
+            let text = String::from_utf8_lossy(&fs::read(file.path())?).into_owned();
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
         }
     }
-    Ok(texts)
+    Ok(())
+}
+
+/// The text that the licence has everywhere, of a crate that comes without one.
+fn customary(repository: &Path, package: &Value) -> Result<String, Box<dyn Error>> {
+    let authors: Vec<&str> = array(&package["authors"]).map(text).collect();
+    let whose = match authors.is_empty() {
+        true => format!("the authors of {}", text(&package["name"])),
+        false => authors.join(", "),
+    };
+    let licence = text(&package["license"]);
+    if licence.split([' ', '/', '(', ')']).any(|it| it == "MIT") {
+        let ours = fs::read_to_string(repository.join("LICENSE-MIT"))?;
+        let permission = ours
+            .find("Permission is")
+            .ok_or("LICENSE-MIT has changed")?;
+        let (_, permission) = ours.split_at(permission);
+        return Ok(format!(
+            "MIT License\n\nCopyright (c) {whose}\n\n{permission}"
+        ));
+    }
+    if licence.contains("Apache-2.0") {
+        return Ok(fs::read_to_string(repository.join("LICENSE-APACHE"))?);
+    }
+    Err(format!(
+        "{} comes without the text of `{licence}`",
+        text(&package["name"])
+    )
+    .into())
 }
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {
