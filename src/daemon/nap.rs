@@ -37,10 +37,15 @@ impl Naps {
     pub(super) async fn ended(&mut self) -> Duration {
         loop {
             self.looks.tick().await;
-            if let Some(napped) = self.napped(self.since.elapsed()) {
+            if let Some(napped) = self.look() {
                 return napped;
             }
         }
+    }
+
+    /// Whether it has slept since the last look.
+    pub(super) fn look(&mut self) -> Option<Duration> {
+        self.napped(self.since.elapsed())
     }
 
     /// `timers`: what they have counted since the beginning.

@@ -182,16 +182,25 @@ impl Supervisor {
                         return RunEnd::NotReady;
                     }
                 }
-                () = tick(&mut watchdog), if watchdog.is_some() => self.begin_beat(),
-                napped = naps.ended() => {
-                    let seconds = napped.as_secs();
-                    tracing::info!(seconds, "the machine has slept: what came due meanwhile is done now");
-                    let post = self.post.clone();
-                    // Whoever is asked looks at the clock again.
-                    tokio::spawn(async move { post.is_alive(true).await });
+                () = tick(&mut watchdog), if watchdog.is_some() => {
+                    self.begin_beat();
+                    naps.look().into_iter().for_each(|napped| self.wake(napped));
                 }
+                // A daemon that wakes for the watchdog does not wake for this.
+                napped = naps.ended(), if watchdog.is_none() => self.wake(napped),
             }
         }
+    }
+
+    fn wake(&self, napped: Duration) {
+        let seconds = napped.as_secs();
+        tracing::info!(
+            seconds,
+            "the machine has slept: what came due meanwhile is done now"
+        );
+        let post = self.post.clone();
+        // Whoever is asked looks at the clock again.
+        tokio::spawn(async move { post.is_alive(true).await });
     }
 
     fn request(&mut self, request: Request) {
