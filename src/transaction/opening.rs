@@ -10,6 +10,7 @@ use crate::service::Running;
 use crate::settings::{ServiceName, TargetPath};
 
 use super::action::{Action, Baseline};
+use super::component::is_open;
 use super::machine::Machine;
 use super::phase::{Draft, Open, Phase};
 use super::{Plan, Scope};
@@ -200,13 +201,24 @@ impl Machine {
             .unwrap_or_default();
         let found = baseline.get(name);
         let runs = found.is_some_and(|found| found.running == Running::Yes);
-        // Taken up again, the new files may be the ones that it fails with.
+        // It may fail with files that it has not answered for yet: of a transaction that is taken up again, or of one
+        // that stands until it does.
+        let told = |intent: &&Intent| {
+            let mut placed = intent.placements.iter();
+            placed.all(|placement| rows.get(&placement.target) != Some(&None))
+        };
+        let standing = self.state.intents.values().filter(|one| !is_open(one));
+        let unanswered = standing.filter(|intent| !told(intent));
+        let unanswered = unanswered.filter_map(|intent| intent.services.get(name));
+        let failed = unanswered
+            .map(|service| service.failing)
+            .reduce(|all, one| all && one);
         let fails = || found.is_some_and(|found| matches!(found.probe, Some(Err(_))));
         IntentService {
             acknowledged: before.map_or(rows, |before| before.acknowledged.clone()),
             ran: runs || before.is_some_and(|before| before.ran),
             notified: before.is_some_and(|before| before.notified),
-            failing: before.map_or_else(fails, |before| before.failing),
+            failing: before.map_or_else(|| failed.unwrap_or_else(fails), |before| before.failing),
             spared: false,
         }
     }

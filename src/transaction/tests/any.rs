@@ -289,3 +289,24 @@ proptest! {
         }
     }
 }
+/// Once in ten thousand histories: the first files of `web` stand because nobody is there to be told, and the next
+/// transaction finds its probe failing with them.
+#[test]
+fn a_probe_that_fails_with_files_that_nobody_has_answered_for_is_not_excused_by_them() {
+    let (good, bad) = (Event::Version(2, 0), Event::Version(0, 4));
+    let nobody = Event::Answer(true, 1, 4);
+    let undecided = Event::Answer(false, 0, 0);
+    let delayed = Event::Unwritable(3);
+    let mut world = world();
+    world.without_orders = true;
+    let mut model = Model::default();
+    world.event(super::super::Event::Tick);
+    for event in [good, bad, delayed, undecided, nobody, Event::Quiet] {
+        happen(&mut world, &mut model, &event);
+    }
+    assert!(world.reads("/a").contains("web:probe:no"), "it stands");
+    world.forget_script();
+    come_to_rest(&mut world, &model);
+    assert_eq!(world.reads("/a"), "");
+    assert!(!world.ledger.quarantine.is_empty());
+}
