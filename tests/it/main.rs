@@ -32,6 +32,7 @@ mod faults;
 mod fetch;
 mod fetch_from_serve;
 mod hostile;
+mod idle;
 mod isolation;
 mod layers;
 mod metrics;
