@@ -310,3 +310,33 @@ fn a_probe_that_fails_with_files_that_nobody_has_answered_for_is_not_excused_by_
     assert_eq!(world.reads("/a"), "");
     assert!(!world.ledger.quarantine.is_empty());
 }
+
+/// A way back that the ledger could not take, cut short by a death: what lies there then is what the next process finds.
+#[test]
+fn a_way_back_that_nobody_recorded_is_drift_to_the_next_process_and_the_refused_version_stays_away()
+{
+    let bad = Event::Version(2, 2);
+    let nobody = Event::Answer(true, 1, 4);
+    let mut world = world();
+    world.without_orders = true;
+    let mut model = Model::default();
+    world.event(super::super::Event::Tick);
+    let mut events = vec![
+        nobody,
+        bad,
+        Event::BackBreaks,
+        Event::Wait(2),
+        Event::Death(0),
+    ];
+    events.extend([Event::Full, Event::Wait(2), Event::Death(2)]);
+    for event in &events {
+        happen(&mut world, &mut model, event);
+    }
+    world.forget_script();
+    come_to_rest(&mut world, &model);
+    world.restart();
+    come_to_rest(&mut world, &model);
+    world.hold_promises();
+    assert_eq!(world.reads("/d"), "");
+    assert!(world.stays_drifted(&path("/d")), "and status says why");
+}

@@ -169,6 +169,9 @@ pub struct World {
     pub swapped: Vec<Placement>,
     /// What somebody else has touched.
     pub drifted: BTreeSet<TargetPath>,
+    /// Transactions that stood and go back. Where neither the turn nor the end of it was recorded, the next process takes
+    /// the files for touched by somebody else.
+    turned: BTreeSet<u64>,
     pub asked_about: Vec<(Step, Timestamp)>,
     /// Who was notified, and whether it knows then.
     pub notified: Vec<(ServiceName, bool)>,
@@ -270,6 +273,7 @@ impl World {
             told: BTreeMap::new(),
             swapped: Vec::new(),
             drifted: BTreeSet::new(),
+            turned: BTreeSet::new(),
             asked_about: Vec::new(),
             notified: Vec::new(),
             pacing,
@@ -412,6 +416,13 @@ impl World {
     /// The process dies and comes back.
     pub fn restart(&mut self) {
         self.queue.clear();
+        for id in std::mem::take(&mut self.turned) {
+            let intent = self.ledger.intents.get(&id);
+            let unrecorded = intent.filter(|intent| intent.direction == Direction::Standing);
+            let placed = unrecorded.into_iter().flat_map(|intent| &intent.placements);
+            self.drifted
+                .extend(placed.map(|placement| placement.target.clone()));
+        }
         self.interrupted.extend(self.ledger.intents.keys());
         let component = component(&self.settings, &self.ledger);
         self.machine = Machine::new(
@@ -472,6 +483,7 @@ impl World {
                 }
             }
             Action::PutBack(placements) => {
+                self.turn(&placements);
                 let _ = self
                     .installer
                     .put_back(&placements[..share.min(placements.len())]);
@@ -660,6 +672,7 @@ impl World {
                 Some(Event::Answered(answers.collect()))
             }
             Action::PutBack(placements) => {
+                self.turn(&placements);
                 if self.back_breaks > 0 {
                     self.back_breaks -= 1;
                     let failed = placements.iter().map(|_| Err("busy".to_owned()));
@@ -674,6 +687,13 @@ impl World {
                 None
             }
         }
+    }
+
+    fn turn(&mut self, placements: &[Placement]) {
+        let standing = self.ledger.intents.values().filter(|intent| {
+            intent.direction == Direction::Standing && intent.placements == placements
+        });
+        self.turned.extend(standing.map(|intent| intent.id));
     }
 
     fn swap(
