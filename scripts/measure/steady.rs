@@ -93,17 +93,16 @@ pub fn memory(plan: &Plan) -> Vec<Row> {
             "{:.1} after the start; {:.1} of it heap and stacks; {} threads",
             after.resident, later.anonymous, later.threads
         )));
-        rows.push(
-            Row::new(
+        // A quick look sees no poll, and would say nothing.
+        if !plan.quick {
+            let row = Row::new(
                 format!("processor, {what}, a poll a minute"),
                 "ms/s",
                 a_second,
-            )
-            .beside(format!(
-                "{polled} polls in {:.0} s",
-                since.elapsed().as_secs_f64()
-            )),
-        );
+            );
+            let seconds = since.elapsed().as_secs_f64();
+            rows.push(row.beside(format!("{polled} polls in {seconds:.0} s")));
+        }
     }
     rows
 }
