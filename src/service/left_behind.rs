@@ -124,13 +124,23 @@ mod tests {
             variables: vec![mark],
             ..Surroundings::default()
         };
-        let line = "(setsid sleep 1000 >/dev/null 2>&1 & echo $! >left)";
+        // What is still of the command's group when that ends is killed with it.
+        let line = "setsid sh -c 'echo $$ >left; exec sleep 1000' >/dev/null 2>&1 &
+            until [ -s left ]; do sleep 0.01; done";
         let limit = Duration::from_secs(30);
         run(&Command::Shell(line.to_owned()), &surroundings, limit)
             .await
             .unwrap();
         let left = std::fs::read_to_string(directory.path().join("left")).unwrap();
         let left: i32 = left.trim().parse().unwrap();
+        // In the midst of its exec a process has no environment.
+        let name = || std::fs::read_to_string(format!("/proc/{left}/comm")).unwrap();
+        for _ in 0..3_000 {
+            if name() == "sleep\n" {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
         let below = std::process::Command::new("sleep")
             .arg("1000")
             .env("APPCONFIGD_SERVICE", "shop")
