@@ -144,6 +144,9 @@ mod tests {
         let below = std::process::Command::new("sleep")
             .arg("1000")
             .env("APPCONFIGD_SERVICE", "shop")
+            // Should the test fail, nobody waits for the end of its output.
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
             .spawn();
         let mut below = below.unwrap();
         let members = directory.path().join("cgroup.procs");
