@@ -59,7 +59,8 @@ impl Network {
 
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread()
-        // Whoever stops waiting is heard after one turn of a busy connection, not after dozens.
+        // Whoever stops waiting is heard after one turn of a busy connection, not after dozens; other connections and
+        // timers after eight, because to look for them is a call to the kernel.
         .global_queue_interval(1)
         .event_interval(8)
         .enable_all()

@@ -203,12 +203,12 @@ impl Machine {
         let runs = found.is_some_and(|found| found.running == Running::Yes);
         // It may fail with files that it has not answered for yet: of a transaction that is taken up again, or of one
         // that stands until it does.
-        let told = |intent: &&Intent| {
+        let unanswered = |intent: &&Intent| {
             let mut placed = intent.placements.iter();
-            placed.all(|placement| rows.get(&placement.target) != Some(&None))
+            placed.any(|placement| rows.get(&placement.target) == Some(&None))
         };
         let standing = self.state.intents.values().filter(|one| !is_open(one));
-        let unanswered = standing.filter(|intent| !told(intent));
+        let unanswered = standing.filter(unanswered);
         let unanswered = unanswered.filter_map(|intent| intent.services.get(name));
         let failed = unanswered
             .map(|service| service.failing)

@@ -225,6 +225,14 @@ fn happen(world: &mut World, model: &mut Model, event: &Event) {
     }
 }
 
+/// A world that has looked at itself, and nothing received yet.
+fn begun() -> (World, Model) {
+    let mut world = world();
+    world.without_orders = true;
+    world.event(super::super::Event::Tick);
+    (world, Model::default())
+}
+
 /// A service that keeps its files and says no is told again for ever: all else ends long before.
 fn come_to_rest(world: &mut World, model: &Model) {
     for _ in 0..40 {
@@ -248,10 +256,7 @@ proptest! {
     fn every_history_ends_in_whole_files_and_services_that_know_them(
         events in proptest::collection::vec(event(), 1..60)
     ) {
-        let mut world = world();
-        world.without_orders = true;
-        let mut model = Model::default();
-        world.event(super::super::Event::Tick);
+        let (mut world, mut model) = begun();
         for event in &events {
             happen(&mut world, &mut model, event);
         }
@@ -297,10 +302,7 @@ fn a_probe_that_fails_with_files_that_nobody_has_answered_for_is_not_excused_by_
     let nobody = Event::Answer(true, 1, 4);
     let undecided = Event::Answer(false, 0, 0);
     let delayed = Event::Unwritable(3);
-    let mut world = world();
-    world.without_orders = true;
-    let mut model = Model::default();
-    world.event(super::super::Event::Tick);
+    let (mut world, mut model) = begun();
     for event in [good, bad, delayed, undecided, nobody, Event::Quiet] {
         happen(&mut world, &mut model, &event);
     }
@@ -317,10 +319,7 @@ fn a_way_back_that_nobody_recorded_is_drift_to_the_next_process_and_the_refused_
 {
     let bad = Event::Version(2, 2);
     let nobody = Event::Answer(true, 1, 4);
-    let mut world = world();
-    world.without_orders = true;
-    let mut model = Model::default();
-    world.event(super::super::Event::Tick);
+    let (mut world, mut model) = begun();
     let mut events = vec![
         nobody,
         bad,
