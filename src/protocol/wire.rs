@@ -25,6 +25,8 @@ pub const ENVIRONMENT_MEMBER: &str = "EnvironmentIdentifier";
 pub const PROFILE_MEMBER: &str = "ConfigurationProfileIdentifier";
 pub const INTERVAL_MEMBER: &str = "RequiredMinimumPollIntervalInSeconds";
 
+/// The first token of a session, in the answer of StartConfigurationSession.
+pub const INITIAL_TOKEN_MEMBER: &str = "InitialConfigurationToken";
 /// The token for the next call; comes with every answer.
 pub const NEXT_TOKEN_HEADER: &str = "next-poll-configuration-token";
 /// Seconds until the next call may be made; an integer.

@@ -14,11 +14,17 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_sdk_appconfigdata::Client;
+use aws_sdk_appconfigdata::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
+use reqwest::Url;
 
+use super::client::{Caller, Client};
+use super::connector::Connections;
+use super::exchange::Http;
+use crate::clock::Clock;
 use crate::settings::{AssumeRole, AwsSettings, is_loopback};
+use crate::words::last_cause;
 
 /// Every call ends by then; the SDK itself has no such limit.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +39,10 @@ const LOCAL_REGION: &str = "local";
 #[derive(Clone, Debug)]
 pub struct Account {
     settings: AwsSettings,
-    http: SharedHttpClient,
+    /// For AppConfig Data.
+    http: Http,
+    /// For whom the SDK asks for credentials.
+    sdk_http: SharedHttpClient,
     /// Where it is set: the settings, the environment, the shared config file, in this order.
     pub endpoint: Option<String>,
     pub region: Option<String>,
@@ -41,11 +50,12 @@ pub struct Account {
 
 impl Account {
     /// Reads the environment and the shared config files.
-    pub async fn look(settings: AwsSettings, http: SharedHttpClient) -> Account {
+    pub async fn look(settings: AwsSettings, connections: Connections) -> Account {
         let region = offline_region(&settings).await;
         let mut account = Account {
             settings,
-            http,
+            http: connections.http(),
+            sdk_http: SharedHttpClient::new(connections),
             endpoint: None,
             region: None,
         };
@@ -69,7 +79,7 @@ impl Account {
         let region = match &self.region {
             Some(region) => Region::new(region.clone()),
             None => {
-                let provider = ProviderConfig::default().with_http_client(self.http.clone());
+                let provider = ProviderConfig::default().with_http_client(self.sdk_http.clone());
                 let imds = ImdsRegionProvider::builder().configure(&provider).build();
                 imds.region().await?
             }
@@ -83,25 +93,47 @@ impl Account {
         Some(config.into_builder().credentials_provider(lenient).build())
     }
 
-    /// A client that calls as itself, or in a role.
-    pub async fn client(&self, config: &SdkConfig, role: Option<&AssumeRole>) -> Client {
-        let mut config = config.clone();
+    /// A client that calls as itself, or in a role. `Err`: why there can be none.
+    pub async fn client(
+        &self,
+        config: &SdkConfig,
+        role: Option<&AssumeRole>,
+    ) -> Result<Client, String> {
+        let endpoint = self.endpoint_of(config).await?;
+        let mut provider = config.credentials_provider();
         if let Some(role) = role {
             let mut builder = AssumeRoleProvider::builder(role.role_arn.clone())
                 .session_name(role.session_name.clone())
-                .configure(&config);
+                .configure(config);
             if let Some(id) = &role.external_id {
                 builder = builder.external_id(id.clone());
             }
-            let provider = SharedCredentialsProvider::new(builder.build().await);
-            config = config.into_builder().credentials_provider(provider).build();
+            provider = Some(SharedCredentialsProvider::new(builder.build().await));
         }
-        let mut builder = aws_sdk_appconfigdata::config::Builder::from(&config);
-        // Here and not in the shared configuration: there it would be the endpoint of STS and SSO, too.
-        if let Some(endpoint) = &self.settings.endpoint_url {
-            builder = builder.endpoint_url(endpoint.clone());
-        }
-        Client::from_conf(builder.build())
+        let region = config.region().map(ToString::to_string);
+        Ok(Client::new(Caller {
+            http: self.http.clone(),
+            endpoint,
+            region: region.unwrap_or_default(),
+            provider,
+            app_name: config.app_name().map(ToString::to_string),
+            clock: Clock::system(),
+        }))
+    }
+
+    /// The service's, by the SDK's rules for partitions, FIPS and dual stack, or the one that is set.
+    pub async fn endpoint_of(&self, config: &SdkConfig) -> Result<Url, String> {
+        let params = Params::builder()
+            .set_region(config.region().map(ToString::to_string))
+            .set_use_fips(config.use_fips())
+            .set_use_dual_stack(config.use_dual_stack())
+            .set_endpoint(self.endpoint.clone())
+            .build();
+        let params = params.map_err(|error| error.to_string())?;
+        let resolved = DefaultResolver::new();
+        let resolved = resolved.resolve_endpoint(&params).await;
+        let resolved = resolved.map_err(|error| last_cause(error.as_ref()).to_string())?;
+        url(resolved.url())
     }
 
     fn is_loopback(&self) -> bool {
@@ -110,7 +142,7 @@ impl Account {
 
     async fn load(&self, region: Option<Region>) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(self.http.clone())
+            .http_client(self.sdk_http.clone())
             // The session machine owns every retry; a retry of the SDK would send a token again behind its back.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts())
@@ -120,7 +152,7 @@ impl Account {
         if let Some(profile) = &self.settings.credentials_profile {
             // Named in the settings it comes before keys in the environment, which in the SDK's chain would win.
             let provider = ProviderConfig::default()
-                .with_http_client(self.http.clone())
+                .with_http_client(self.sdk_http.clone())
                 .with_region(region);
             let credentials = ProfileFileCredentialsProvider::builder()
                 .configure(&provider)
@@ -135,18 +167,23 @@ impl Account {
 }
 
 /// The embedded server's client: no credential provider is asked, nothing of the environment is read.
-pub fn local_client(endpoint: &str, http: SharedHttpClient) -> Client {
-    let config = aws_sdk_appconfigdata::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(http)
-        .endpoint_url(endpoint)
-        .region(Region::from_static(LOCAL_REGION))
-        .credentials_provider(nobody())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build();
-    Client::from_conf(config)
+pub fn local_client(endpoint: &str, http: Http) -> Result<Client, String> {
+    Ok(Client::new(Caller {
+        http,
+        endpoint: url(endpoint)?,
+        region: LOCAL_REGION.to_owned(),
+        provider: Some(SharedCredentialsProvider::new(nobody())),
+        app_name: None,
+        clock: Clock::system(),
+    }))
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("the endpoint is no URL: {error}"))?;
+    if url.cannot_be_a_base() || url.host().is_none() {
+        return Err("the endpoint is no URL with a host".to_owned());
+    }
+    Ok(url)
 }
 
 fn timeouts() -> TimeoutConfig {

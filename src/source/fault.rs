@@ -3,12 +3,11 @@
 use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_appconfigdata::config::http::HttpResponse;
-use aws_sdk_appconfigdata::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_appconfigdata::operation::RequestId;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use super::connector::Trouble;
+use super::client::Failure;
+use super::exchange::Trouble;
+use super::refusal::Refusal;
 use crate::words::{escape, last_cause};
 
 /// The longest text of somebody else's that a message carries, in characters.
@@ -68,13 +67,6 @@ pub struct Call<'a> {
     pub token: Option<&'a str>,
 }
 
-/// What the service said of a bad request's parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRequest {
-    TooEarly,
-    Other,
-}
-
 impl Fault {
     /// A fault that the operator has to repair, found before anything was sent.
     pub fn operator(message: String) -> Fault {
@@ -99,95 +91,106 @@ impl Fault {
         }
     }
 
-    /// Of an error of the SDK. `bad_request` reads the details of a BadRequestException.
-    pub(super) fn of_sdk<E>(
-        call: &Call<'_>,
-        error: &SdkError<E, HttpResponse>,
-        bad_request: impl Fn(&E) -> Option<BadRequest>,
-    ) -> Fault
-    where
-        E: StdError + ProvideErrorMetadata + 'static,
-    {
-        match error {
-            SdkError::ServiceError(context) => {
-                let status = context.raw().status().as_u16();
-                if context.raw().status().is_success() {
-                    let why = call.without_token(&last_cause(context.err()).to_string());
-                    let what = format!(
-                        "an answer (status {status}) that cannot be read: {}",
-                        clean(&why)
-                    );
-                    return Fault::of_answer(call, &what);
-                }
-                of_service(
-                    call,
-                    status,
-                    context.err().meta(),
-                    bad_request(context.err()),
-                )
-            }
-            SdkError::ResponseError(_) => {
-                Fault::of_answer(call, "the answer's headers cannot be read")
-            }
-            SdkError::TimeoutError(_) => {
-                call.fault(FaultKind::Lost, true, "no answer in time", &call.is_it_up())
-            }
-            SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-                Some(error) => of_dispatch(call, error),
-                None => call.fault(FaultKind::Lost, true, "the call failed", &call.is_it_up()),
-            },
-            SdkError::ConstructionFailure(_) => of_dispatch(call, error),
-            _ => call.fault(FaultKind::Lost, true, "the call failed", &call.is_it_up()),
+    /// Of a call that brought no answer.
+    pub(super) fn of_failure(call: &Call<'_>, failure: &Failure) -> Fault {
+        match failure {
+            Failure::Credentials(error) => of_credentials(call, error),
+            Failure::Unmakeable(why) => call.unmakeable(why),
+            Failure::Trouble(trouble) => of_trouble(call, trouble),
         }
+    }
+
+    /// Of an answer that says no. An answer that is neither a refusal nor what was asked for is [`Fault::of_answer`]'s.
+    pub(super) fn of_refusal(call: &Call<'_>, refusal: &Refusal) -> Fault {
+        let kind = kind_of(call.operation, refusal);
+        let code = refusal.code.as_str();
+        let mut what = match code {
+            "" => format!("status {} without an error code", refusal.status),
+            code => format!("{} ({})", call.foreign(code), refusal.status),
+        };
+        let message = refusal.message.as_deref().unwrap_or_default();
+        if !message.is_empty() {
+            what.push_str(": ");
+            what.push_str(&call.foreign(message));
+        }
+        if let Some(id) = &refusal.request_id {
+            what.push_str(", request id ");
+            what.push_str(&call.foreign(id));
+        }
+        let profile = call.profile;
+        let remedy = match kind {
+            FaultKind::NotFound => format!(
+                "check that application `{}`, environment `{}` and configuration profile `{}` exist in region {} \
+                 and that a version is deployed",
+                profile.application,
+                profile.environment,
+                profile.configuration_profile,
+                call.region
+            ),
+            FaultKind::Throttled | FaultKind::Lost => "a later call may pass".to_owned(),
+            FaultKind::TooEarly => "the interval has to pass first".to_owned(),
+            FaultKind::TokenRefused => "a new session is needed".to_owned(),
+            FaultKind::Operator => remedy(call, code, refusal.status),
+        };
+        call.fault(kind, true, &what, &remedy)
     }
 }
 
-/// Errors before an answer: credentials, connection, settings.
-fn of_dispatch(call: &Call<'_>, error: &(dyn StdError + 'static)) -> Fault {
-    let trouble = find::<Trouble>(error);
-    if let Some(credentials) = find::<CredentialsError>(error) {
-        return of_credentials(call, credentials, trouble);
+fn kind_of(operation: Operation, refusal: &Refusal) -> FaultKind {
+    let get = operation == Operation::GetLatestConfiguration;
+    match (refusal.code.as_str(), refusal.status) {
+        ("BadRequestException", _) if get && refusal.too_early => FaultKind::TooEarly,
+        ("BadRequestException", _) if get => FaultKind::TokenRefused,
+        ("ResourceNotFoundException", _) => FaultKind::NotFound,
+        ("ThrottlingException" | "Throttling" | "TooManyRequestsException" | "SlowDown", _)
+        | (_, 429) => FaultKind::Throttled,
+        (_, 408 | 500..) => FaultKind::Lost,
+        _ => FaultKind::Operator,
     }
+}
+
+/// Of a request that was made and brought no answer.
+fn of_trouble(call: &Call<'_>, trouble: &Trouble) -> Fault {
     match trouble {
-        Some(trouble @ Trouble::NotConnected(_)) => {
-            let what = format!("cannot connect to {}: {}", call.endpoint, inner(trouble));
-            call.fault(FaultKind::Lost, false, &what, "is the endpoint right and reachable?")
+        Trouble::NotConnected(reason) => {
+            let what = format!("cannot connect to {}: {}", call.endpoint, clean(reason));
+            let next = "is the endpoint right and reachable?";
+            call.fault(FaultKind::Lost, false, &what, next)
         }
-        Some(trouble @ (Trouble::Lost(_) | Trouble::TimedOut)) => {
-            call.fault(FaultKind::Lost, true, &trouble.to_string(), &call.is_it_up())
+        Trouble::Lost(_) | Trouble::TimedOut => {
+            let what = clean(&trouble.to_string());
+            let next = format!("is {} up and reachable?", call.endpoint);
+            call.fault(FaultKind::Lost, true, &what, &next)
         }
-        Some(trouble @ Trouble::Tls(_)) => call.fault(
+        Trouble::Tls(_) => call.fault(
             FaultKind::Operator,
             false,
             &format!("{}: {trouble}", call.endpoint),
             "check the endpoint's scheme and name, this machine's clock, and name a private authority \
              in `aws.ca_bundle` or AWS_CA_BUNDLE",
         ),
-        Some(Trouble::TooLarge) => call.fault(
+        Trouble::TooLarge => call.fault(
             FaultKind::Operator,
             true,
-            &Trouble::TooLarge.to_string(),
+            &trouble.to_string(),
             "the service allows 4,000 KB: check that the endpoint is an AppConfig Data endpoint",
         ),
-        Some(trouble @ Trouble::Encoded(_)) => call.fault(
+        Trouble::Encoded(_) => call.fault(
             FaultKind::Operator,
             true,
             &format!("{trouble}, which was not asked for"),
             "the service does not do that: take out of the way the proxy that does, or correct the endpoint",
         ),
-        Some(Trouble::Request) | None => {
-            let (what, limit) = (clean(&last_cause(error).to_string()), "check region, endpoint and the AWS_ variables");
-            call.fault(FaultKind::Operator, false, &format!("cannot make the request: {what}"), limit)
-        }
+        Trouble::Request => call.unmakeable(&trouble.to_string()),
     }
 }
 
 /// No credentials: whether somebody said no, or could not be reached, makes the difference.
-fn of_credentials(call: &Call<'_>, error: &CredentialsError, trouble: Option<&Trouble>) -> Fault {
+fn of_credentials(call: &Call<'_>, error: &CredentialsError) -> Fault {
     let remedy = "check the credentials of this process (environment, shared config files, instance or task \
                   role), `aws.credentials_profile` and `assume_role`";
     let unreachable = matches!(
-        trouble,
+        find::<Trouble>(error),
         Some(Trouble::NotConnected(_) | Trouble::Lost(_) | Trouble::TimedOut)
     );
     let (kind, what) = match error {
@@ -214,56 +217,6 @@ fn of_credentials(call: &Call<'_>, error: &CredentialsError, trouble: Option<&Tr
         }
     };
     call.fault(kind, false, &what, remedy)
-}
-
-/// An error that the service, or somebody in its place, answered.
-fn of_service(
-    call: &Call<'_>,
-    status: u16,
-    error: &aws_sdk_appconfigdata::error::ErrorMetadata,
-    bad_request: Option<BadRequest>,
-) -> Fault {
-    let get = call.operation == Operation::GetLatestConfiguration;
-    let code = error.code().unwrap_or_default();
-    let kind = match (code, status) {
-        ("BadRequestException", _) if get => match bad_request {
-            Some(BadRequest::TooEarly) => FaultKind::TooEarly,
-            Some(BadRequest::Other) | None => FaultKind::TokenRefused,
-        },
-        ("ResourceNotFoundException", _) => FaultKind::NotFound,
-        ("ThrottlingException" | "Throttling" | "TooManyRequestsException" | "SlowDown", _)
-        | (_, 429) => FaultKind::Throttled,
-        (_, 408 | 500..) => FaultKind::Lost,
-        _ => FaultKind::Operator,
-    };
-    let mut what = match code {
-        "" => format!("status {status} without an error code"),
-        code => format!("{} ({status})", clean(&call.without_token(code))),
-    };
-    if let Some(message) = error.message().filter(|message| !message.is_empty()) {
-        what.push_str(": ");
-        what.push_str(&clean(&call.without_token(message)));
-    }
-    if let Some(id) = error.request_id() {
-        what.push_str(", request id ");
-        what.push_str(&clean(&call.without_token(id)));
-    }
-    let remedy = match (kind, code) {
-        (FaultKind::NotFound, _) => format!(
-            "check that application `{}`, environment `{}` and configuration profile `{}` exist in region {} \
-             and that a version is deployed",
-            call.profile.application,
-            call.profile.environment,
-            call.profile.configuration_profile,
-            call.region
-        ),
-        (FaultKind::Throttled, _) => "a later call may pass".to_owned(),
-        (FaultKind::TooEarly, _) => "the interval has to pass first".to_owned(),
-        (FaultKind::TokenRefused, _) => "a new session is needed".to_owned(),
-        (FaultKind::Lost, _) => "a later call may pass".to_owned(),
-        (FaultKind::Operator, code) => remedy(call, code, status),
-    };
-    call.fault(kind, true, &what, &remedy)
 }
 
 /// What to do about an answer that says no.
@@ -316,8 +269,16 @@ impl Call<'_> {
         }
     }
 
-    fn is_it_up(&self) -> String {
-        format!("is {} up and reachable?", self.endpoint)
+    /// Nothing was sent.
+    pub(super) fn unmakeable(&self, why: &str) -> Fault {
+        let what = format!("cannot make the request: {}", clean(why));
+        let next = "check region, endpoint and the AWS_ variables";
+        self.fault(FaultKind::Operator, false, &what, next)
+    }
+
+    /// Somebody else's text, who may have read the token.
+    fn foreign(&self, text: &str) -> String {
+        clean(&self.without_token(text))
     }
 
     /// Neither as it is nor as it stands in the request.
@@ -327,14 +288,6 @@ impl Call<'_> {
         };
         let sent = percent_encode(token.as_bytes(), NON_ALPHANUMERIC).to_string();
         text.replace(token, "…").replace(&sent, "…")
-    }
-}
-
-/// The words of a connection's failure, without the attempt, which the message names itself.
-fn inner(trouble: &Trouble) -> String {
-    match trouble {
-        Trouble::NotConnected(reason) => clean(reason),
-        other => clean(&other.to_string()),
     }
 }
 

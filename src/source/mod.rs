@@ -1,21 +1,25 @@
-//! The AppConfig Data client: the AWS SDK over one shared reqwest connector, SDK retries off.
+//! The AppConfig Data client: the AWS SDK's credentials, endpoints and signatures over one shared HTTP client.
 //!
 //! The session machine decides what is sent again and when; here a call is one request, ends within ten seconds, and
 //! what it brings is checked before anybody sees it.
 
 mod account;
 mod answer;
+mod client;
 mod connector;
+mod credentials;
 mod environment;
+mod exchange;
 mod fault;
 mod network;
 mod proxy;
+mod refusal;
 mod survey;
 mod token;
 mod trust;
 
 pub use answer::Answer;
-pub use connector::Trouble;
+pub use exchange::Trouble;
 pub use fault::{Fault, FaultKind};
 pub use survey::{Caller, Survey};
 pub use token::Token;
@@ -27,21 +31,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_appconfigdata::Client;
-use aws_sdk_appconfigdata::operation::get_latest_configuration::GetLatestConfigurationError;
-use aws_sdk_appconfigdata::types::error::BadRequestException;
-use aws_sdk_appconfigdata::types::{BadRequestDetails, InvalidParameterProblem};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use crate::protocol::Identity;
+use crate::protocol::wire::{INITIAL_TOKEN_MEMBER, StartRequest};
 use crate::settings::{AssumeRole, Profile, Settings, SourceSettings};
 
 use account::Account;
+use client::Client;
 use connector::Connections;
 use environment::Environment;
-use fault::{BadRequest, Call, Operation};
+use exchange::Reply;
+use fault::{Call, Operation};
+use refusal::Refusal;
 
 /// Calls that are under way at once, whoever makes them: each has a connection of its own. The daemon allows itself fewer
 /// polls at once; `plan` asks for all profiles without a bound of its own.
@@ -99,10 +103,10 @@ impl Source {
                 })?;
                 // On loopback there is nothing to proxy and nobody to trust.
                 let connections = Connections::new(vec![], vec![], account::CONNECT_TIMEOUT)?;
-                let http = SharedHttpClient::new(connections);
+                let client = account::local_client(&endpoint, connections.http());
                 Place::Local {
                     directory: directory.clone(),
-                    client: account::local_client(&endpoint, http),
+                    client: client.map_err(Fault::operator)?,
                 }
             }
             SourceSettings::Aws(aws) => {
@@ -115,9 +119,8 @@ impl Source {
                     trust::authorities(bundle)?,
                     account::CONNECT_TIMEOUT,
                 )?;
-                let http = SharedHttpClient::new(connections);
                 Place::Aws {
-                    account: Box::new(Account::look(aws.clone(), http).await),
+                    account: Box::new(Account::look(aws.clone(), connections).await),
                     known: Mutex::default(),
                 }
             }
@@ -151,47 +154,35 @@ impl Source {
     pub async fn start_session(&self, profile: &Profile) -> Result<Token, Fault> {
         let call = self.call(Operation::StartConfigurationSession, profile, None);
         let interval = i32::try_from(profile.poll_interval.as_secs()).unwrap_or(i32::MAX);
+        let request = StartRequest {
+            application_identifier: Some(profile.application.clone()),
+            environment_identifier: Some(profile.environment.clone()),
+            configuration_profile_identifier: Some(profile.configuration_profile.clone()),
+            required_minimum_poll_interval_in_seconds: (interval > 0).then_some(interval.into()),
+        };
         let client = self.client(&call).await?;
-        let _turn = self.0.calls.acquire().await;
-        // Boxed: the SDK's future is large, and would stay allocated in a task that sleeps between polls.
-        let started = Box::pin(
-            client
-                .start_configuration_session()
-                .application_identifier(&profile.application)
-                .environment_identifier(&profile.environment)
-                .configuration_profile_identifier(&profile.configuration_profile)
-                .set_required_minimum_poll_interval_in_seconds((interval > 0).then_some(interval))
-                .send(),
-        )
-        .await
-        .map_err(|error| Fault::of_sdk(&call, &error, |_| None))?;
-        started
-            .initial_configuration_token
-            .and_then(Token::new)
-            .ok_or_else(|| {
-                Fault::of_answer(
-                    &call,
-                    "the answer has no token, or one that cannot be a token",
-                )
-            })
+        let turn = self.0.calls.acquire().await;
+        let answered = client.start(&request).await;
+        drop(turn);
+        let reply = taken(&call, &client, answered)?;
+        let refuse = |what| Fault::of_answer(&call, what);
+        // Of the parser's words only that there are some: they may quote what was answered.
+        let body: Value = serde_json::from_slice(&reply.body)
+            .map_err(|_| refuse("an answer that cannot be read: it is not JSON"))?;
+        let token = body.get(INITIAL_TOKEN_MEMBER).and_then(Value::as_str);
+        let token = token.and_then(|token| Token::new(token.to_owned()));
+        token.ok_or_else(|| refuse("the answer has no token, or one that cannot be a token"))
     }
 
     /// One call with this token.
     pub async fn get_latest(&self, profile: &Profile, token: Token) -> Result<Answer, Fault> {
-        let call = self.call(
-            Operation::GetLatestConfiguration,
-            profile,
-            Some(token.reveal()),
-        );
+        let token = token.reveal();
+        let call = self.call(Operation::GetLatestConfiguration, profile, Some(token));
         let client = self.client(&call).await?;
-        let _turn = self.0.calls.acquire().await;
-        let request = client
-            .get_latest_configuration()
-            .configuration_token(token.reveal());
-        let output = Box::pin(request.send())
-            .await
-            .map_err(|error| Fault::of_sdk(&call, &error, bad_request))?;
-        Answer::of(&call, output)
+        let turn = self.0.calls.acquire().await;
+        let answered = client.get(token).await;
+        drop(turn);
+        Answer::of(&call, taken(&call, &client, answered)?)
     }
 
     fn call<'a>(
@@ -249,6 +240,7 @@ impl Source {
             }
         };
         let client = Box::pin(account.client(&config, role.as_ref())).await;
+        let client = client.map_err(|why| call.unmakeable(&why))?;
         known.clients.insert(role.clone(), client.clone());
         Ok(client)
     }
@@ -260,29 +252,15 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Too early, or a token that is not good any more.
-fn bad_request(error: &GetLatestConfigurationError) -> Option<BadRequest> {
-    let GetLatestConfigurationError::BadRequestException(error) = error else {
-        return None;
-    };
-    Some(if is_too_early(error) {
-        BadRequest::TooEarly
-    } else {
-        BadRequest::Other
-    })
-}
-
-/// The problem says so, whatever the parameter is called (its name is not documented); without details the message
-/// that the service is known to send.
-fn is_too_early(error: &BadRequestException) -> bool {
-    match error.details() {
-        Some(BadRequestDetails::InvalidParameters(parameters)) => {
-            parameters.values().any(|parameter| {
-                parameter.problem() == Some(&InvalidParameterProblem::PollIntervalNotSatisfied)
-            })
-        }
-        _ => error
-            .message()
-            .is_some_and(|message| message.to_ascii_lowercase().contains("too early")),
+/// The answer, if it is a success.
+fn taken(call: &Call<'_>, client: &Client, answered: client::Answered) -> Result<Reply, Fault> {
+    let reply = answered.map_err(|failure| Fault::of_failure(call, &failure))?;
+    if reply.status.is_success() {
+        return Ok(reply);
     }
+    let refusal = Refusal::of(&reply);
+    if refusal.doubts_credentials() {
+        client.doubt_credentials();
+    }
+    Err(Fault::of_refusal(call, &refusal))
 }

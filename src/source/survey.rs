@@ -8,14 +8,13 @@ use aws_credential_types::provider::ProvideCredentials;
 use jiff::Timestamp;
 
 use super::account::{Account, CONNECT_TIMEOUT, OPERATION_TIMEOUT};
-use super::connector::{Connections, Trouble, trouble};
+use super::connector::Connections;
 use super::environment::Environment;
+use super::exchange::{Http, Trouble};
 use super::fault::Fault;
 use super::{proxy, trust};
 use crate::settings::{AwsSettings, is_loopback};
 use crate::words::{last_cause, one_line};
-
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// Characters of what others have written.
 const LONGEST: usize = 300;
@@ -23,7 +22,7 @@ const LONGEST: usize = 300;
 /// The way to the service as settings and environment give it.
 pub struct Survey {
     account: Account,
-    connections: Connections,
+    http: Http,
     /// `None`: not known.
     config: Option<SdkConfig>,
     /// A full URL.
@@ -59,29 +58,25 @@ impl Survey {
         let environment = Environment::of_process();
         let bundle = settings.ca_bundle.as_deref();
         let bundle = bundle.or(environment.ca_bundle.as_deref());
-        let make = || -> Result<Connections, Fault> {
-            let proxies = proxy::proxies(&environment)?;
-            Connections::new(proxies, trust::authorities(bundle)?, CONNECT_TIMEOUT)
-        };
-        let connections = make()?;
-        let account = Account::look(settings.clone(), SharedHttpClient::new(make()?)).await;
+        let proxies = proxy::proxies(&environment)?;
+        let connections = Connections::new(proxies, trust::authorities(bundle)?, CONNECT_TIMEOUT)?;
+        let http = connections.http();
+        let account = Account::look(settings.clone(), connections).await;
         let config = Box::pin(account.config()).await;
         let region = config.as_ref().and_then(SdkConfig::region);
         let region = region.map(ToString::to_string).or(account.region.clone());
-        let endpoint = account.endpoint.clone().or_else(|| {
-            let region = region.as_deref()?;
-            let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-            Some(format!(
-                "https://appconfigdata.{region}.amazonaws.com{suffix}"
-            ))
-        });
+        let endpoint = match &config {
+            Some(config) => account.endpoint_of(config).await.ok(),
+            None => None,
+        };
+        let endpoint = endpoint.map_or(account.endpoint.clone(), |url| Some(url.into()));
         let endpoint: Option<http::Uri> = endpoint.and_then(|url| url.parse().ok());
         let proxy = endpoint
             .as_ref()
             .and_then(|url| proxy::of(&environment, url));
         Ok(Survey {
             account,
-            connections,
+            http,
             config,
             endpoint,
             region,
@@ -117,18 +112,17 @@ impl Survey {
 
     /// One request without credentials, through proxy and TLS.
     pub async fn reach(&self) -> Result<Reached, Trouble> {
-        let Some(endpoint) = &self.endpoint else {
-            return Err(Trouble::Request);
-        };
-        let client = self.connections.build(Some(CONNECT_TIMEOUT));
-        let client = client.map_err(|_| Trouble::Request)?;
-        let request = client.get(endpoint.to_string()).timeout(OPERATION_TIMEOUT);
-        let answer = request.send().await.map_err(trouble)?;
-        let date = answer.headers().get(http::header::DATE);
+        let url = self.endpoint.as_ref().map(ToString::to_string);
+        let url = url.and_then(|url| url.parse().ok());
+        let request = reqwest::Request::new(http::Method::GET, url.ok_or(Trouble::Request)?);
+        let asked = self.http.exchange(request);
+        let answered = tokio::time::timeout(OPERATION_TIMEOUT, asked).await;
+        let answer = answered.unwrap_or(Err(Trouble::TimedOut))?;
+        let date = answer.headers.get(http::header::DATE);
         let date = date.and_then(|date| date.to_str().ok());
         let time = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
         Ok(Reached {
-            status: answer.status().as_u16(),
+            status: answer.status.as_u16(),
             time: time.map(|time| time.timestamp()),
         })
     }
