@@ -269,7 +269,7 @@ fn rows(number: i64) -> Vec<Change> {
         since: at,
     };
     let session = SavedSession {
-        token: SavedToken(format!("token {number}")),
+        token: SavedToken(format!("token {number}").into()),
         issued_at: at,
         sent: false,
         interval: Duration::from_secs(60),

@@ -128,7 +128,7 @@ impl Ledger {
         let (requests, incoming) = channel();
         let thread = Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || thread::serve(store, &incoming))
+            .spawn(move || thread::serve(store, &incoming, &Clock::system()))
             .map_err(|error| LedgerError::io("start a thread for", directory.path(), error))?;
         let ledger = Ledger {
             shared: Arc::new(Shared {

@@ -26,7 +26,7 @@ pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
         "SELECT identity, token, issued_at, sent, interval_seconds, fresh FROM sessions",
         |row| {
             let session = SavedSession {
-                token: SavedToken(row.get(1)?),
+                token: SavedToken(row.get::<_, String>(1)?.into()),
                 issued_at: text(row, 2)?,
                 sent: row.get(3)?,
                 interval: row.get::<_, Text<Seconds>>(4)?.0.0,

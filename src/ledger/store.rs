@@ -50,23 +50,26 @@ enum Synchronous {
 }
 
 impl Synchronous {
-    /// A renewed session that is lost costs a new session, nothing else.
     fn of(changes: &[Change]) -> Synchronous {
-        let renewed = |change: &Change| {
-            matches!(
-                change,
-                Change::Session {
-                    session: Some(_),
-                    ..
-                }
-            )
-        };
-        if changes.iter().all(renewed) {
+        if may_be_lost(changes) {
             Synchronous::Normal
         } else {
             Synchronous::Full
         }
     }
+}
+
+/// A renewed session that is lost costs a new session, nothing else.
+pub(super) fn may_be_lost(changes: &[Change]) -> bool {
+    changes.iter().all(|change| {
+        matches!(
+            change,
+            Change::Session {
+                session: Some(_),
+                ..
+            }
+        )
+    })
 }
 
 impl Store {
@@ -472,7 +475,7 @@ mod tests {
             poll: None,
         };
         let renewed = session(Some(crate::ledger::SavedSession {
-            token: crate::ledger::SavedToken("t".to_owned()),
+            token: crate::ledger::SavedToken("t".into()),
             issued_at: Timestamp::UNIX_EPOCH,
             sent: false,
             interval: Duration::ZERO,

@@ -5,6 +5,7 @@
 //! is refused without spending the token. Whether a token whose answer was lost may be sent again is not documented, so
 //! it is sent once more, as every AWS SDK does, and then the session is renewed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -181,7 +182,7 @@ impl Session {
             State::FirstSend(held) | State::Doubtful(held) => (held, true),
         };
         let saved = SavedSession {
-            token: SavedToken(held.token.reveal().to_owned()),
+            token: SavedToken(Arc::clone(held.token.reveal())),
             issued_at: held.issued_at,
             sent,
             interval: self.interval,

@@ -33,7 +33,7 @@ impl Answer {
         let token = header(NEXT_TOKEN_HEADER)?.ok_or_else(|| {
             refuse("an answer without a token (Next-Poll-Configuration-Token) is not the service's")
         })?;
-        let token = Token::new(token.to_owned()).ok_or_else(|| {
+        let token = Token::new(token).ok_or_else(|| {
             refuse(
                 "the answer's token (Next-Poll-Configuration-Token) cannot be one: it is empty, longer than 8,192 \
                  characters, or has white space in it",

@@ -170,7 +170,7 @@ impl Source {
         let body: Value = serde_json::from_slice(&reply.body)
             .map_err(|_| refuse("an answer that cannot be read: it is not JSON"))?;
         let token = body.get(INITIAL_TOKEN_MEMBER).and_then(Value::as_str);
-        let token = token.and_then(|token| Token::new(token.to_owned()));
+        let token = token.and_then(Token::new);
         token.ok_or_else(|| refuse("the answer has no token, or one that cannot be a token"))
     }
 

@@ -84,7 +84,7 @@ fn any_session() -> impl Strategy<Value = SavedSession> {
     let duration = (any::<u64>(), 0u32..1_000_000_000);
     (".{0,8}", any_time(), any::<bool>(), duration, any::<bool>()).prop_map(
         |(token, issued_at, sent, (seconds, nanos), fresh)| SavedSession {
-            token: SavedToken(token),
+            token: SavedToken(token.into()),
             issued_at,
             sent,
             interval: Duration::new(seconds, nanos),

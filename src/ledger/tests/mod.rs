@@ -47,7 +47,7 @@ fn session(name: &str, token: &str) -> Change {
     Change::Session {
         identity: identity(name),
         session: Some(SavedSession {
-            token: SavedToken(token.to_owned()),
+            token: SavedToken(token.into()),
             issued_at: at(1),
             sent: false,
             interval: std::time::Duration::from_secs(60),

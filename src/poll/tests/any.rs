@@ -90,7 +90,7 @@ impl World {
                 }
                 Action::Get(token) => {
                     self.gets += 1;
-                    Some(token.reveal().to_owned())
+                    Some(token.reveal().to_string())
                 }
             };
             if let Some(text) = &sent {

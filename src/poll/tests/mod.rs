@@ -29,7 +29,7 @@ fn steady(seconds: u64) -> Duration {
 }
 
 fn token(text: &str) -> Token {
-    Token::new(text.into()).expect("a token")
+    Token::new(text).expect("a token")
 }
 
 fn answered(text: &str, delivered: bool) -> Event {
@@ -46,7 +46,7 @@ fn failed(kind: FaultKind) -> Event {
 
 fn sent(action: Action) -> String {
     match action {
-        Action::Get(token) => token.reveal().to_owned(),
+        Action::Get(token) => token.reveal().to_string(),
         Action::Start => panic!("a session was started"),
         Action::Rest => panic!("nothing was sent"),
     }
