@@ -3,11 +3,13 @@
 //!
 //! The first line of a code block says what it is. ` ```yaml settings` is a settings file, or a part of one that stands
 //! alone; `files=a,b/` after it are files and directories that it names. ` ```sh` is run by the tests in `quickstart.rs`
-//! and so is ` ```sh daemon`; `sh aws` needs an account, `sh machine` changes or presumes the reader's machine.
+//! and so is ` ```sh daemon`; `sh aws` needs an account, `sh machine` changes or presumes the reader's machine. docs/testing.md
+//! says what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::quickstart::FOLLOWED;
 use crate::sources::{files_below, root};
 use crate::world::World;
 
@@ -70,20 +72,77 @@ fn settings_in_documents_pass_check() {
 }
 
 #[test]
-fn every_block_of_shell_in_the_readme_is_run_or_says_why_not() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let shell = blocks(&readme)
-        .into_iter()
-        .filter(|block| block.info.starts_with("sh"));
-    let kinds = ["sh", "sh daemon", "sh aws", "sh machine"];
-    for block in shell {
-        assert!(
-            kinds.contains(&block.info.as_str()),
-            "README.md:{}: `{}` is none of {kinds:?}",
-            block.line,
-            block.info
-        );
+fn every_command_is_run_and_every_output_is_held_or_says_why_not() {
+    let mut problems = Vec::new();
+    for document in documents() {
+        let name = document.strip_prefix(root()).unwrap().display().to_string();
+        let blocks = blocks(&std::fs::read_to_string(&document).unwrap());
+        problems.extend(unheld(&name, &blocks));
     }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let planted = [
+        ("docs/a.md", "sh machine|text"),
+        ("docs/a.md", "sh"),
+        ("docs/a.md", ""),
+        ("README.md", "sh|text|text"),
+        ("README.md", "sh machine|text log"),
+        ("README.md", "sh served=x|text aws"),
+        ("README.md", "sh runs"),
+        ("README.md", "text said"),
+    ];
+    for (page, infos) in planted {
+        let page_text: String = infos
+            .split('|')
+            .map(|info| format!("```{info}\n```\n"))
+            .collect();
+        let found = unheld(page, &self::blocks(&page_text));
+        assert_eq!(found.len(), 1, "{page} {infos}: {found:?}");
+    }
+}
+
+/// Blocks of shell and of its output that no test looks at, and that do not say why.
+fn unheld(page: &str, blocks: &[Block]) -> Vec<String> {
+    let followed = FOLLOWED.contains(&page);
+    let mut problems = Vec::new();
+    let mut before = "";
+    for block in blocks {
+        let info = block.info.as_str();
+        let runs = ["sh", "sh daemon", "sh server"].contains(&before)
+            || ["sh served=", "sh if="]
+                .iter()
+                .any(|kind| before.starts_with(kind));
+        let right = match info.split_once(' ').unwrap_or((info, "")) {
+            ("", _) => false,
+            ("sh", "aws" | "machine") => true,
+            ("sh", "" | "daemon" | "server") => followed,
+            ("sh", option) => {
+                followed
+                    && ["served=", "if="]
+                        .iter()
+                        .any(|kind| option.starts_with(kind))
+            }
+            ("text", "") => followed && runs,
+            ("text", "log") => followed && runs,
+            ("text", "aws") => before == "sh aws",
+            // By `operating.rs`.
+            ("text", "doctor") => page == "docs/commands.md" && before == "sh aws",
+            // By `scripts/test`, not by the program.
+            ("text", "machine") => page == "docs/testing.md",
+            ("text", "measured") => page == "docs/performance.md",
+            // Nobody prints it.
+            ("text", "drawing" | "file") => true,
+            ("text", option) if option.starts_with("said") => page == "docs/troubleshooting.md",
+            ("text", option) if option.starts_with("old") => page.starts_with("docs/migrate/"),
+            ("text", _) => false,
+            _ => true,
+        };
+        if !right {
+            problems.push(format!("{page}:{}: nobody looks at `{info}`", block.line));
+        }
+        // An output is that of one command.
+        before = info;
+    }
+    problems
 }
 
 #[test]

@@ -335,7 +335,7 @@ pub fn certificates() -> (String, Arc<rustls::ServerConfig>) {
 }
 
 /// EC2's metadata service, version 2, with region and credentials.
-fn metadata_service() -> Double {
+pub fn metadata_service() -> Double {
     Double::start(|request, _| {
         let body = match request.line.as_str() {
             "PUT /latest/api/token" => "imds-token",

@@ -4,7 +4,10 @@ use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::documents::blocks;
 use crate::double::{Double, error};
+use crate::fetch::{certificates, metadata_service};
+use crate::sources::root;
 use crate::stand::unwrapped;
 use crate::world::{World, stderr, stdout, wait_for};
 
@@ -294,4 +297,67 @@ fn doctor_prints_the_statement_that_allows_what_was_refused() {
     let said = unwrapped(&screen);
     let line = "failure network cannot reach http://127.0.0.1:1: ";
     assert!(has(&said, line) && !screen.contains("hunter2"), "{screen}");
+}
+
+#[test]
+fn doctor_prints_what_its_page_shows_of_a_role_that_may_not_read_the_profile() {
+    let page = std::fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    let blocks = blocks(&page).into_iter();
+    let shown: Vec<_> = blocks.filter(|block| block.info == "text doctor").collect();
+    let [shown] = shown.as_slice() else {
+        panic!("the output of `doctor` on its page");
+    };
+    let refused = "User: arn:aws:sts::111122223333:assumed-role/shop/i-1 is not authorized to perform: appconfig:StartConfigurationSession on resource: arn:aws:appconfig:eu-west-1:111122223333:application/a/environment/b/configuration/c";
+    let (authority, tls) = certificates();
+    let service = Double::start_tls(tls, move |_, _| {
+        let answer = error("403 Forbidden", "AccessDeniedException", refused, "");
+        let answer = String::from_utf8(answer).unwrap();
+        let now = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        let dated = answer.replacen("\r\n", &format!("\r\nDate: {now}\r\n"), 1);
+        dated.into_bytes()
+    });
+    let metadata = metadata_service();
+    let world = World::new();
+    world.write("authority.pem", &authority);
+    let port = service.port;
+    let lines = LINES.replace("/etc/app/", "/etc/");
+    world.write("appconfigd.yaml", &format!("aws: {{region: eu-west-1, ca_bundle: authority.pem, endpoint_url: \"https://localhost:{port}\"}}\ndefaults: {{application: shop, environment: prod}}\n{lines}"));
+    let mut command = world.command(&["doctor", "--runtime-directory", "run"]);
+    command
+        .arg("--state-directory")
+        .arg(world.path("state"))
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env_remove("AWS_EC2_METADATA_DISABLED")
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+
+    // What differs from host to host, by what stands before it and its first character that is not its own.
+    let normal = |screen: &str| -> Vec<String> {
+        let own = [
+            ("ok settings ", ':'),
+            ("ok state ", ','),
+            (", room for ", 'M'),
+            ("ok endpoint ", ','),
+            ("ok dns ", '\0'),
+            (" access key ", ' '),
+            (", until ", '\0'),
+            (", request id ", ' '),
+        ];
+        let lines = unwrapped(screen).into_iter();
+        lines
+            .map(|line| {
+                own.iter().fold(line, |line, (before, end)| {
+                    let Some((head, rest)) = line.split_once(before) else {
+                        return line;
+                    };
+                    let end = rest.find(*end).unwrap_or(rest.len());
+                    format!("{head}{before}…{}", &rest[end..])
+                })
+            })
+            .collect()
+    };
+    let screen = stdout(&output);
+    assert_eq!(normal(&screen), normal(&shown.text), "{screen}");
 }

@@ -6,22 +6,29 @@ use std::process::{Command, Stdio};
 
 use crate::documents::{Block, blocks};
 use crate::screens::spans;
+use crate::skip::skip;
 use crate::sources::root;
-use crate::world::{Daemon, PROGRAM, World, wait_for};
+use crate::world::{Daemon, PROGRAM, Server, World, listening, wait_for};
 
 const QUICKSTART: &str = "examples/quickstart";
 
 /// Where the reader of the README has the repository.
 const CLONE: &str = "/home/you/appconfigd";
 
+/// Where servers listen on the pages.
+const ADDRESS: &str = "127.0.0.1:8099";
+
+/// The documents whose commands are run, and whose `text` is what they print.
+pub(crate) const FOLLOWED: [&str; 2] = ["README.md", "docs/commands.md"];
+
 #[test]
 fn the_quickstart_of_the_readme_does_what_the_readme_says() {
-    assert!(follow("README.md") >= 5, "is the quickstart still there?");
+    assert!(follow(FOLLOWED[0]) >= 5, "is the quickstart still there?");
 }
 
 #[test]
 fn the_commands_print_what_their_page_says() {
-    assert!(follow("docs/commands.md") >= 5, "is the page still there?");
+    assert!(follow(FOLLOWED[1]) >= 5, "is the page still there?");
 }
 
 #[test]
@@ -52,14 +59,19 @@ fn the_quickstart_started_again_goes_on_and_notifies_nobody() {
 /// Runs the commands of a document in a clone with nothing but the quickstart, and holds what it says that they print:
 /// `text` is the standard output of the command above, `text log` are lines that the daemon logs after it.
 ///
+/// `sh server` starts a server, whose `text` is its first line and which those after it talk to; `sh served=DIRECTORY` talks to
+/// one over that directory of the repository where the reader has AWS; `sh if=PATH` is left out where there is no such path.
+///
 /// Returns the number of commands.
 fn follow(document: &str) -> usize {
     let world = World::new();
     copy(Path::new(QUICKSTART), &world);
+    copy(Path::new("examples/nginx"), &world);
     let text = fs::read_to_string(root().join(document)).unwrap();
     let mut daemon = None;
+    let mut server = None;
     let mut commands = 0;
-    let mut printed = None;
+    let (mut printed, mut left_out) = (None, false);
     // What was logged before the last command proves nothing about it.
     let mut seen = 0;
     for block in blocks(&text) {
@@ -74,7 +86,17 @@ fn follow(document: &str) -> usize {
             "sh" => {
                 seen = world.log().len();
                 let command = ours(&block);
-                printed = Some((shell(&world, &command), command));
+                printed = Some((shell(&world, &command, server.as_ref()), command));
+                commands += 1;
+            }
+            "sh server" => {
+                let command = ours(&block).replace(ADDRESS, "127.0.0.1:0");
+                let mut shell = Command::new("sh");
+                let shell = shell.args(["-c", &format!("exec {command}")]);
+                let (child, address) =
+                    listening(shell.current_dir(world.path("")).stderr(Stdio::null()));
+                printed = Some((format!("listening on http://{address}\n"), command));
+                server = Some(Server::of(child, address));
                 commands += 1;
             }
             "text log" => {
@@ -89,21 +111,39 @@ fn follow(document: &str) -> usize {
                 }
             }
             "text" => {
-                // The output of a command that is not run here is not looked at.
                 let Some((mut printed, command)) = printed.take() else {
+                    assert!(left_out, "{place}: of no command that is run");
                     continue;
                 };
-                let expected = normal(&block.text, Path::new(CLONE));
+                let mut expected = normal(&block.text, Path::new(CLONE));
+                if let Some(server) = &server {
+                    expected = expected.replace(ADDRESS, server.address());
+                }
                 // While a poll is under way there is no next one to be named.
                 if command.contains(" status") && normal(&printed, &world.path("")) != expected {
                     wait_for(&format!("{place}: it was {printed}"), || {
-                        printed = shell(&world, &command);
+                        printed = shell(&world, &command, server.as_ref());
                         (normal(&printed, &world.path("")) == expected).then_some(())
                     });
                 }
                 assert_eq!(normal(&printed, &world.path("")), expected, "{place}");
             }
-            _ => printed = None,
+            info => {
+                printed = None;
+                left_out = false;
+                let (kind, option) = info.split_once('=').unwrap_or((info, ""));
+                let command = ours(&block);
+                if kind == "sh served" {
+                    let server = Server::over(&root().join(option));
+                    printed = Some((shell(&world, &command, Some(&server)), command));
+                } else if kind == "sh if" && Path::new(option).exists() {
+                    printed = Some((shell(&world, &command, None), command));
+                } else if kind == "sh if" {
+                    skip(&format!("{place}: there is no `{option}`"));
+                    left_out = true;
+                }
+                commands += usize::from(printed.is_some());
+            }
         }
     }
     assert_eq!(daemon.expect("a daemon").stop(), Some(0));
@@ -133,9 +173,20 @@ fn ours(block: &Block) -> String {
 }
 
 /// What the command writes to standard output. Its exit code is its own affair: `status` has several.
-fn shell(world: &World, command: &str) -> String {
-    let output = Command::new("sh")
-        .args(["-c", command])
+fn shell(world: &World, command: &str, server: Option<&Server>) -> String {
+    let mut shell = Command::new("sh");
+    if let Some(server) = server {
+        // In place of the reader's account, or of the address on the page.
+        shell
+            .env("AWS_ENDPOINT_URL_APPCONFIGDATA", server.endpoint())
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+    }
+    let command = match server {
+        Some(server) => command.replace(ADDRESS, server.address()),
+        None => command.to_owned(),
+    };
+    let output = shell
+        .args(["-c", &command])
         .current_dir(world.path(""))
         .env(
             "APPCONFIGD_SETTINGS",

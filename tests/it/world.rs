@@ -277,6 +277,20 @@ impl Server {
 
     /// On an address that was free a moment ago: for a server that comes back.
     pub fn listen(world: &World, address: &str) -> Server {
+        Server::serve(&world.path("store"), address)
+    }
+
+    /// Over another directory than a world's store.
+    pub fn over(directory: &Path) -> Server {
+        Server::serve(directory, "127.0.0.1:0")
+    }
+
+    /// One that somebody else has started.
+    pub fn of(child: Child, address: String) -> Server {
+        Server { child, address }
+    }
+
+    fn serve(directory: &Path, address: &str) -> Server {
         let mut serve = Command::new(PROGRAM);
         serve
             .args([
@@ -288,7 +302,7 @@ impl Server {
                 address,
                 "--directory",
             ])
-            .arg(world.path("store"))
+            .arg(directory)
             .stderr(Stdio::null());
         let (child, address) = listening(&mut serve);
         Server { child, address }
