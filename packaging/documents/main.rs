@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = reference::filled(&read("docs/settings.md")?)?;
     if directory == Path::new("--pages") {
         fs::write(repository.join("docs/settings.md"), settings)?;
-        let screen = |name: &str| read(&format!("tests/it/screens/{name}.txt"));
+        let screen = |name: &str| read(&format!("tests/it/screens/{name}.seen"));
         let screens = [screen("in-sync")?, screen("quarantined")?];
         let picture = picture::of(&screens.each_ref().map(String::as_str));
         fs::write(repository.join("docs/status.svg"), picture)?;

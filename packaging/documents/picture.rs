@@ -1,6 +1,6 @@
-//! docs/status.svg: what `appconfigd status` shows on a terminal, from the pictures that the tests hold it against.
+//! docs/status.svg: what `appconfigd status` shows on a terminal, from screens that were kept of a run of the tests.
 
-/// One after the other, each with the command line above it. Numbers and times, which differ from run to run, are made up.
+/// One after the other, each with the command line above it.
 pub fn of(screens: &[&str]) -> String {
     let mut lines = Vec::new();
     for screen in screens {
@@ -8,7 +8,7 @@ pub fn of(screens: &[&str]) -> String {
             lines.push(String::new());
         }
         lines.push(PROMPT.to_owned());
-        lines.extend(screen.lines().map(run));
+        lines.extend(screen.lines().map(str::to_owned));
     }
     let height = TOP * 2 + lines.len() * LINE;
     let mut picture = format!(
@@ -72,17 +72,6 @@ const TONES: [(&str, &[&str]); 3] = [
     ),
     ("bad", &["failed", "refused", "quarantined", "missing"]),
 ];
-
-/// A line with numbers in the places of those that the picture of the tests leaves out.
-fn run(line: &str) -> String {
-    let line = line.replace("process N", "process 812");
-    let line = line.replace("running for N s", "running for 9 s");
-    line.replace("in N s", "in 1 s")
-        .replace("N s", "4 s")
-        .replace("TIME", "2026-11-23T05:14:07Z")
-        .trim_end()
-        .to_owned()
-}
 
 /// The line with its state in its colour: the first word of a screen, or what stands in the column of states.
 fn toned(line: &str, column: Option<usize>) -> String {

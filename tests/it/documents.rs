@@ -200,7 +200,7 @@ fn the_tables_of_keys_are_those_of_the_declarations_that_the_program_reads_by() 
 fn the_picture_of_the_status_is_made_of_the_screens_that_are_held_against_the_program() {
     let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
     let screens =
-        ["in-sync", "quarantined"].map(|name| read(&format!("tests/it/screens/{name}.txt")));
+        ["in-sync", "quarantined"].map(|name| read(&format!("tests/it/screens/{name}.seen")));
     let made = picture::of(&screens.each_ref().map(String::as_str));
     assert!(
         made == read("docs/status.svg"),

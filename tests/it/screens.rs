@@ -1,7 +1,8 @@
 //! The status as an operator sees it, in each state: pictures of the screen in `screens/`, and the JSON of the same
 //! moment against the schema that is shipped.
 //!
-//! `APPCONFIGD_TEST_PICTURES=1` takes the pictures anew.
+//! `APPCONFIGD_TEST_PICTURES=1` takes the pictures anew. Of two a `.seen` is kept as well, which is the screen to the letter, with the
+//! times and numbers of that run: docs/status.svg is made of them.
 
 use std::fs;
 use std::path::Path;
@@ -110,7 +111,7 @@ fn picture(world: &World, name: &str, steps: &[&str]) {
     let file = root().join(format!("tests/it/screens/{name}.txt"));
     let expected = fs::read_to_string(&file).unwrap_or_default();
     // What is not on it may still be on its way, such as the end of a poll.
-    let mut last = String::new();
+    let (mut last, mut seen) = (String::new(), String::new());
     let rewrite = std::env::var_os("APPCONFIGD_TEST_PICTURES").is_some();
     let since = std::time::Instant::now();
     while last.is_empty() || (last != expected && !rewrite && since.elapsed().as_secs() < 10) {
@@ -121,11 +122,26 @@ fn picture(world: &World, name: &str, steps: &[&str]) {
         }
         assert!(!screen.contains('\u{1b}'), "colours for no terminal");
         last = normal(&screen, world);
+        seen = screen;
     }
+    let kept = file.with_extension("seen");
     if rewrite {
         fs::write(&file, &last).unwrap();
     } else {
         assert_eq!(last, expected, "{name}: {}", world.log());
+    }
+    if rewrite && kept.exists() {
+        fs::write(&kept, &seen).unwrap();
+    }
+    if let Ok(kept) = fs::read_to_string(&kept) {
+        assert_eq!(normal(&kept, world), last, "{name}: what was kept");
+        // Wrapped as the program wraps: no line differs but in its numbers and times.
+        let lines = |screen: &str| -> Vec<String> {
+            let lines = screen.lines().map(|line| places(line, world.path("")));
+            let lines = lines.map(|line| spans(&line, true));
+            lines.map(|line| line.trim_end().to_owned()).collect()
+        };
+        assert_eq!(lines(&kept), lines(&seen), "{name}: what was kept");
     }
     let said = unwrapped(&last);
     let next: Vec<&String> = said
