@@ -1,6 +1,6 @@
 //! `events`: what the daemon has done lately, and what it does.
 
-use super::screen::{err, stream_out};
+use super::screen::{err, stream_out, unread};
 use super::start::{Place, runtime, silent};
 use super::{Exit, Globals};
 use crate::daemon::control::Client;
@@ -38,7 +38,11 @@ impl Arguments {
             .await
             .map_err(|error| silent(&error))?;
         loop {
-            let told = match events.next().await {
+            let next = tokio::select! {
+                next = events.next() => next,
+                () = unread() => return Ok(Exit::Done),
+            };
+            let told = match next {
                 Ok(Some(told)) => told,
                 // The connection ends with the daemon, in one way or another.
                 Ok(None) | Err(_) if self.follow => {

@@ -2,6 +2,9 @@
 
 use std::fmt::Arguments;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Exit;
 use super::globals::process_environment;
@@ -17,6 +20,22 @@ pub fn stream_out(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Between two looks at who reads.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Ends about a second after the reader of standard output has gone, whether or not there is anything to write.
+pub async fn unread() {
+    let out = std::io::stdout();
+    loop {
+        // Asked for nothing, it answers with what has gone wrong.
+        let mut asked = [PollFd::new(&out, PollFlags::empty())];
+        if poll(&mut asked, Some(&Timespec::default())).is_ok_and(|gone| gone > 0) {
+            return;
+        }
+        tokio::time::sleep(PACE).await;
+    }
 }
 
 /// Whether colours are wanted on standard output: a terminal, and NO_COLOR is not set, or empty (no-color.org).

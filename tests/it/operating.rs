@@ -1,5 +1,6 @@
 //! `wait`, `events` and `doctor`: what an operator, or a script of theirs, asks a host.
 
+use std::io::Read;
 use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -155,6 +156,30 @@ fn a_watched_status_says_each_change_once() {
         wait_for("another poll", || (polled() != last).then_some(()));
     }
     assert_eq!(states().len(), before, "a poll alone is no news");
+}
+
+#[test]
+fn what_goes_on_ends_when_nobody_reads_any_more_though_nothing_changes() {
+    let (world, _server) = World::served(&SERVED, LINES);
+    let _daemon = world.run();
+    assert_eq!(code(&world.output(&["wait"])), Some(0));
+    world.wait_for_status("/state", &json!("healthy"));
+    let all: [&[&str]; 3] = [
+        &["status", "--watch"],
+        &["status", "--watch", "--json"],
+        &["events", "--follow"],
+    ];
+    for arguments in all {
+        let mut command = world.command(arguments);
+        let mut child = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut read = [0; 65536];
+        let length = child.0.stdout.take().unwrap().read(&mut read).unwrap();
+        assert!(length > 0, "{arguments:?}");
+        let ended = wait_for(&format!("{arguments:?} ends"), || {
+            child.0.try_wait().unwrap()
+        });
+        assert_eq!(ended.code(), Some(0), "{arguments:?}");
+    }
 }
 
 /// Of `doctor`, with secrets in the environment that must not come out.

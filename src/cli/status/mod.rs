@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use super::screen::{colours, err, json, stream_out};
+use super::screen::{colours, err, json, stream_out, unread};
 use super::start::{Place, refused, runtime, silent};
 use super::{Exit, Globals};
 use crate::clock::Clock;
@@ -83,7 +83,10 @@ impl Arguments {
             if shown.is_err() {
                 return Ok(exit_of(&status));
             }
-            tokio::time::sleep(PACE).await;
+            tokio::select! {
+                () = unread() => return Ok(exit_of(&status)),
+                () = tokio::time::sleep(PACE) => {}
+            }
         }
     }
 }
