@@ -150,10 +150,9 @@ pub fn entries<'n>(
 }
 
 pub fn unknown_key(key: &Spot<String>, noun: &str, known: &[&str], findings: &mut Findings) {
-    let help = super::suggestion::help(&key.value, known, "known keys:");
     findings
         .error(key.at, format!("{noun} has no key `{}`", key.value))
-        .maybe_help(help);
+        .help(super::suggestion::key_help(&key.value, known));
 }
 
 /// A text with at least one character.

@@ -15,13 +15,28 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// The help for an unknown name: the nearest, else all that there are, if they fit a line.
+/// The help for an unknown key: the nearest, else all that there are, however long that list is.
+pub fn key_help(wrong: &str, known: &[&str]) -> String {
+    match nearest(wrong, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known keys: {}", list(known)),
+    }
+}
+
+/// The help for an unknown name: the nearest, else all that there are, or of many those that are written most like it.
 pub fn help(wrong: &str, known: &[&str], all: &str) -> Option<String> {
+    const MANY: usize = 12;
     if let Some(name) = nearest(wrong, known.iter().copied()) {
         return Some(format!("did you mean `{name}`?"));
     }
-    let list = list(known);
-    (!known.is_empty() && known.len() <= 12).then(|| format!("{all} {list}"))
+    let more = known.len().saturating_sub(MANY);
+    if more == 0 {
+        return (!known.is_empty()).then(|| format!("{all} {}", list(known)));
+    }
+    let mut known = known.to_vec();
+    known.sort_by_cached_key(|name| distance(wrong, name));
+    known.truncate(MANY);
+    Some(format!("{all} {} and {more} more", list(&known)))
 }
 
 /// `a`, `b`, `c`, each in backticks.
@@ -65,6 +80,33 @@ mod tests {
         assert_eq!(nearest("aplication", known), Some("application"));
         assert_eq!(nearest("interval", known), Some("poll_interval"));
         assert_eq!(nearest("sensitive", known), None);
+    }
+
+    #[test]
+    fn who_is_far_off_is_shown_all_keys_and_of_many_names_the_most_alike() {
+        let names: Vec<String> = (0..20).map(|number| format!("profile-{number}")).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.push("zzzz");
+        let all = key_help("qq", &names);
+        assert!(
+            all.contains("`profile-19`") && all.contains("`zzzz`"),
+            "{all}"
+        );
+        assert_eq!(
+            key_help("profile-6", &["profile6"]),
+            "did you mean `profile6`?"
+        );
+        let some = help("qq", &names, "there are").unwrap();
+        assert!(
+            some.starts_with("there are `zzzz`, `profile-0`, "),
+            "{some}"
+        );
+        assert!(some.ends_with(" and 9 more"), "{some}");
+        assert_eq!(
+            help("qq", &["a", "b"], "there are").unwrap(),
+            "there are `a`, `b`"
+        );
+        assert_eq!(help("qq", &[], "there are"), None);
     }
 
     #[test]
