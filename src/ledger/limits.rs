@@ -51,3 +51,27 @@ impl Limits {
         going
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_first_whatever_they_are_and_no_more_than_make_room() {
+        let limits = Limits {
+            bytes: 80,
+            ..Limits::default()
+        };
+        let candidates = |at: [i64; 4]| {
+            let candidates = at.map(|at| Candidate {
+                at: Timestamp::from_second(at).unwrap(),
+                size: 20,
+                key: at,
+            });
+            candidates.into()
+        };
+        assert_eq!(limits.excess(candidates([4, 1, 3, 2]), 100), [1, 2]);
+        assert_eq!(limits.excess(candidates([2, 1, 4, 3]), 90), [1]);
+        assert!(limits.excess(candidates([4, 1, 3, 2]), 70).is_empty());
+    }
+}

@@ -171,5 +171,7 @@ mod tests {
     fn a_second_start_changes_nothing() {
         start(Level::Error, Format::Text);
         start(Level::Trace, Format::Json);
+        assert!(tracing::enabled!(tracing::Level::ERROR));
+        assert!(!tracing::enabled!(tracing::Level::INFO));
     }
 }

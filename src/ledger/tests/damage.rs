@@ -177,3 +177,22 @@ proptest! {
         prop_assert!(Ledger::open(directory.path()).unwrap().moved_aside.is_none());
     }
 }
+
+#[test]
+fn a_database_that_contradicts_itself_is_damaged_though_every_page_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = raw(directory.path());
+    let check = crate::ledger::connection::check;
+    database
+        .execute_batch("CREATE TABLE facts (fact); INSERT INTO facts VALUES (NULL)")
+        .unwrap();
+    check(&database).unwrap();
+    database
+        .execute_batch(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = 'CREATE TABLE facts (fact NOT NULL)' WHERE name = 'facts'",
+        )
+        .unwrap();
+    drop(database);
+    check(&raw(directory.path())).unwrap_err();
+}

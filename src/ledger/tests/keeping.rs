@@ -256,3 +256,25 @@ fn a_ledger_of_version_1_that_lacks_one_of_its_tables_is_damaged() {
             .is_some()
     );
 }
+
+#[test]
+fn a_version_that_comes_again_is_once_in_history_and_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = |texts: &[&str]| {
+        let ledger = open(directory.path());
+        for text in texts {
+            wait(ledger.commit(vec![received("p", text, 1)])).unwrap();
+        }
+        drop(ledger);
+        let state = wait(open(directory.path()).load()).unwrap();
+        let versions = state.history[&identity("p")].iter();
+        versions.map(|one| one.digest).collect::<Vec<_>>()
+    };
+    let digests = |texts: &[&str]| {
+        let digests = texts.iter().map(|text| Digest::of(text.as_bytes()));
+        digests.collect::<Vec<_>>()
+    };
+    assert_eq!(history(&["a", "b"]), digests(&["a", "b"]));
+    assert_eq!(history(&["b"]), digests(&["a", "b"]));
+    assert_eq!(history(&["a"]), digests(&["b", "a"]));
+}

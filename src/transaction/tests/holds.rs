@@ -240,3 +240,48 @@ fn a_death_anywhere_in_a_rollback_ends_with_the_version_held_or_as_before() {
         }
     }
 }
+
+#[test]
+fn a_rollback_that_changes_no_file_is_held_as_well() {
+    let mut world = World::new(&["p"], Vec::new(), Vec::new());
+    for version in ["one", "three"] {
+        world.deliver("p", version);
+    }
+    assert_eq!(order(&mut world, rollback(false)), Ok(()));
+    assert_eq!(world.ledger.accepted[&id("p")].size, 3);
+    assert_eq!(world.ledger.held_profiles[&id("p")].version.size, 3);
+    world.deliver("p", "newest");
+    assert_eq!(world.ledger.accepted[&id("p")].size, 3);
+    world.hold_promises();
+}
+
+#[test]
+fn a_retry_lifts_the_quarantine_and_tries_at_once() {
+    let mut world = world();
+    world.says("web", Step::Probe, &[no()]);
+    world.deliver("p", "three");
+    assert_eq!(world.reads("/t"), "two");
+    assert_eq!(world.ledger.quarantine.len(), 1);
+    let profiles = Some([p_name()].into());
+    assert_eq!(order(&mut world, Order::Retry { profiles }), Ok(()));
+    assert_eq!(world.reads("/t"), "three");
+    assert!(world.ledger.quarantine.is_empty());
+    world.hold_promises();
+}
+
+#[test]
+fn a_retry_does_not_wait_for_the_pause_of_a_service() {
+    let mut world = world();
+    world.says("web", Step::Notify, &[perhaps(), perhaps()]);
+    world.deliver("p", "three");
+    let told = world.count("notify");
+    let profiles = None;
+    assert_eq!(order(&mut world, Order::Retry { profiles }), Ok(()));
+    assert_eq!(world.count("notify"), told + 1);
+    world.settle();
+    world.hold_promises();
+}
+
+fn p_name() -> crate::settings::ProfileName {
+    "p".into()
+}

@@ -1,13 +1,14 @@
 //! What a plan holds, with real files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::super::planning::Planner;
-use super::super::{Outcome, Pacing, Plan, Scope};
+use super::super::{Component, Outcome, Pacing, Plan, Scope};
 use super::world::{World, id, path, profile, service, target};
 use crate::install::{Kept, Metadata, Placement, Site};
 use crate::ledger::Installed;
-use crate::settings::{OnDrift, OnFailure};
+use crate::settings::{OnDrift, OnFailure, Watch};
 
 /// A plan of this scope, nothing being forced or barred.
 fn plan(world: &World, scope: &Scope) -> Plan {
@@ -383,4 +384,31 @@ fn a_target_that_could_not_be_put_back_is_tried_at_once_when_it_has_changed() {
     world.run();
     assert_eq!(world.reads("/a.json"), r#"{"n": 1}"#);
     assert!(world.machine.waiting().is_empty());
+}
+
+#[test]
+fn work_is_the_same_only_while_every_declaration_is() {
+    let world = World::new(
+        &["p"],
+        vec![target("/t", &["p"], &["web"])],
+        vec![service("web", OnFailure::Rollback)],
+    );
+    let work = &*world.component;
+    let watch = Watch {
+        name: "w".into(),
+        paths: Vec::new(),
+        notify: vec!["web".into()],
+    };
+    let other = |change: &dyn Fn(&mut Component)| {
+        let mut other = work.clone();
+        change(&mut other);
+        !work.is_same_work(&other)
+    };
+    assert!(!other(&|other| other.intents = [7].into()));
+    assert!(other(&|other| other.profiles.clear()));
+    assert!(other(&|other| other.targets.clear()));
+    assert!(other(&|other| other.services.clear()));
+    assert!(other(&|other| {
+        other.watches.insert("w".into(), Arc::new(watch.clone()));
+    }));
 }

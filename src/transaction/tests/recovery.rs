@@ -1,7 +1,9 @@
 //! The process dies, and comes back.
 
+use std::sync::Arc;
+
 use super::super::{Event, Step};
-use super::world::{World, id, path, perhaps, service, target};
+use super::world::{World, id, no, path, perhaps, profile, service, target};
 use crate::ledger::Direction;
 use crate::settings::OnFailure;
 
@@ -262,4 +264,38 @@ fn a_version_that_comes_during_a_transaction_is_planned_after_it_and_is_the_newe
         );
         world.hold_promises();
     }
+}
+
+#[test]
+fn a_version_that_is_invalid_by_the_settings_of_the_next_start_goes_back() {
+    let mut world = two_files();
+    world.receive("p", "longer than it may be by then");
+    world.run_to("check");
+    assert_ne!(world.reads("/t"), "one");
+    let mut stricter = profile("p");
+    stricter.validate.max_size = Some(5);
+    world
+        .settings
+        .profiles
+        .insert("p".into(), Arc::new(stricter));
+    world.restart();
+    world.settle();
+    assert_eq!(world.reads("/t"), "one");
+    assert_eq!(world.reads("/u"), "one");
+    assert!(world.refusal("p").is_some());
+    world.hold_promises();
+}
+
+#[test]
+fn a_way_back_whose_turn_was_not_recorded_is_condemned_by_its_end() {
+    let mut world = two_files();
+    world.says("web", Step::Probe, &[no()]);
+    world.receive("p", "two");
+    world.run_to("probe");
+    world.full = 1;
+    world.run();
+    assert_eq!(world.full, 0);
+    assert_eq!(world.reads("/t"), "one");
+    assert_eq!(world.ledger.quarantine.len(), 1);
+    world.hold_promises();
 }
