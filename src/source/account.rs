@@ -64,7 +64,7 @@ impl Account {
             .settings
             .endpoint_url
             .clone()
-            .or_else(|| endpoint(&config));
+            .or_else(|| endpoint(&config, "AppConfigData"));
         account.region = region.map(|region| region.to_string());
         if account.region.is_none() && account.is_loopback() {
             // Signatures need some region, and nobody on loopback asks which.
@@ -208,10 +208,10 @@ async fn offline_region(settings: &AwsSettings) -> Option<Region> {
         .await
 }
 
-/// AWS_ENDPOINT_URL_APPCONFIGDATA, AWS_ENDPOINT_URL, or the shared config file's, as the SDK resolves them.
-fn endpoint(config: &SdkConfig) -> Option<String> {
+/// AWS_ENDPOINT_URL_<service>, AWS_ENDPOINT_URL, or the shared config file's, as the SDK resolves them.
+pub fn endpoint(config: &SdkConfig, service: &str) -> Option<String> {
     let key = ServiceConfigKey::builder()
-        .service_id("AppConfigData")
+        .service_id(service)
         .env("AWS_ENDPOINT_URL")
         .profile("endpoint_url")
         .build()

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
 use jiff::Timestamp;
 
-use super::account::{Account, CONNECT_TIMEOUT, OPERATION_TIMEOUT};
+use super::account::{Account, CONNECT_TIMEOUT, OPERATION_TIMEOUT, endpoint};
 use super::connector::Connections;
 use super::environment::Environment;
 use super::exchange::{Http, Trouble};
@@ -47,6 +48,19 @@ pub struct Caller {
     pub access_key_id: String,
     pub account: Option<String>,
     pub expires: Option<Timestamp>,
+    /// What STS says; `None`: it was not asked.
+    pub who: Option<Who>,
+}
+
+/// What STS answers to GetCallerIdentity, which needs no permission.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The ARN of user or role.
+    Known(String),
+    /// It does not take the credentials, with the reason.
+    Nobody(String),
+    /// It was not reached: hosts without a way to STS work all the same.
+    Unasked(String),
 }
 
 impl Survey {
@@ -155,6 +169,34 @@ impl Survey {
             access_key_id: one_line(credentials.access_key_id(), LONGEST),
             account: credentials.account_id().map(|id| id.as_str().to_owned()),
             expires,
+            who: self.who().await,
+        })
+    }
+
+    /// Not asked for an endpoint on this machine, unless STS has an endpoint of its own.
+    async fn who(&self) -> Option<Who> {
+        let config = self.config.as_ref()?;
+        if self.is_loopback() && endpoint(config, "STS").is_none() {
+            return None;
+        }
+        let asked = aws_sdk_sts::Client::new(config).get_caller_identity();
+        let reason = |error: &(dyn std::error::Error + 'static)| {
+            one_line(&last_cause(error).to_string(), LONGEST)
+        };
+        Some(match Box::pin(asked.send()).await {
+            Ok(answer) => match answer.arn() {
+                Some(arn) => Who::Known(one_line(arn, LONGEST)),
+                None => Who::Unasked("its answer names nobody".to_owned()),
+            },
+            Err(SdkError::ServiceError(error)) => {
+                let (code, message) = (error.err().code(), error.err().message());
+                let said = [code, message].map(Option::unwrap_or_default).join(": ");
+                match error.raw().status().as_u16() {
+                    401 | 403 => Who::Nobody(one_line(&said, LONGEST)),
+                    status => Who::Unasked(format!("it answers with status {status}")),
+                }
+            }
+            Err(error) => Who::Unasked(reason(&error)),
         })
     }
 }

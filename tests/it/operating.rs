@@ -6,7 +6,7 @@ use std::process::{Child, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::documents::blocks;
-use crate::double::{Double, error};
+use crate::double::{Double, error, reply};
 use crate::fetch::{certificates, metadata_service};
 use crate::sources::root;
 use crate::stand::unwrapped;
@@ -281,6 +281,50 @@ fn doctor_walks_the_whole_way_and_says_what_to_do() {
         has(&said, "ok endpoint the embedded server over "),
         "{screen}"
     );
+}
+
+#[test]
+fn doctor_says_whose_the_credentials_are_and_when_nobody_takes_them() {
+    let (world, server) = World::served(&SERVED, LINES);
+    let said_of = |status: &'static str, body: &'static str| {
+        let sts = Double::start(move |_, _| {
+            reply(status, &[("Content-Type", "text/xml")], body.as_bytes())
+        });
+        let mut command = world.command(&["doctor"]);
+        let output = command
+            .env("AWS_ENDPOINT_URL_STS", sts.url())
+            .output()
+            .unwrap();
+        let asked = sts.requests();
+        assert!(
+            asked[0].body.contains("Action=GetCallerIdentity"),
+            "{}",
+            asked[0].body
+        );
+        (
+            output.status.code(),
+            unwrapped(&stdout(&output)),
+            stdout(&output),
+        )
+    };
+    let known = "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:sts::111122223333:assumed-role/app/i-1</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>";
+    let (code, said, screen) = said_of("200 OK", known);
+    assert_eq!(code, Some(0), "{screen}");
+    let line = "ok credentials access key AKIDEXAMPLE by provider EnvironmentVariable, that is arn:aws:sts::111122223333:assumed-role/app/i-1";
+    assert!(has(&said, line), "{screen}");
+
+    let refused = "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>The security token included in the request is invalid.</Message></Error></ErrorResponse>";
+    let (code, said, screen) = said_of("403 Forbidden", refused);
+    assert_eq!(code, Some(1), "{screen}");
+    let line = "failure credentials access key AKIDEXAMPLE by provider EnvironmentVariable, which STS does not take (InvalidClientTokenId: ";
+    assert!(has(&said, line), "{screen}");
+
+    // A host without a way to STS works all the same.
+    let (code, said, screen) = said_of("503 Service Unavailable", "");
+    assert_eq!(code, Some(0), "{screen}");
+    let line = "ok credentials access key AKIDEXAMPLE by provider EnvironmentVariable; whose they are cannot be asked (STS: it answers with status 503)";
+    assert!(has(&said, line), "{screen}");
+    server.stop();
 }
 
 #[test]

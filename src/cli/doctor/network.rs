@@ -12,7 +12,7 @@ use crate::cli::first::{Miss, first_configuration};
 use crate::clock::Clock;
 use crate::daemon::status::{ProfileCondition, Status};
 use crate::settings::{AwsSettings, Profile, ProfileName, Settings};
-use crate::source::{Caller, Fault, FaultKind, Source, Survey, Trouble};
+use crate::source::{Caller, Fault, FaultKind, Source, Survey, Trouble, Who};
 use crate::words::count;
 
 /// Signatures are refused beyond; the service says 5 minutes.
@@ -150,9 +150,14 @@ async fn credentials(survey: &Survey, clock: &Clock, report: &mut Report) {
         Ok(caller) => {
             let expired = caller.expires.is_some_and(|at| at <= clock.now().wall);
             let said = caller_said(&caller);
-            match expired {
-                true => report.say(Verdict::Failure, "credentials", &said, "renew them"),
-                false => report.ok("credentials", &said),
+            match (expired, &caller.who) {
+                (true, _) => report.say(Verdict::Failure, "credentials", &said, "renew them"),
+                (false, Some(Who::Nobody(_))) => {
+                    let next =
+                        "renew or correct them, and check that they belong to this partition";
+                    report.say(Verdict::Failure, "credentials", &said, next);
+                }
+                (false, _) => report.ok("credentials", &said),
             }
         }
         Err(why) => {
@@ -171,8 +176,14 @@ fn caller_said(caller: &Caller) -> String {
     let account = account.map_or(String::new(), |id| format!(", account {id}"));
     let expires = caller.expires.map(crate::clock::second_of);
     let expires = expires.map_or(String::new(), |at| format!(", until {at}"));
+    let who = match &caller.who {
+        Some(Who::Known(arn)) => format!(", that is {arn}"),
+        Some(Who::Nobody(why)) => format!(", which STS does not take ({why})"),
+        Some(Who::Unasked(why)) => format!("; whose they are cannot be asked (STS: {why})"),
+        None => String::new(),
+    };
     format!(
-        "access key {} by provider {}{account}{expires}",
+        "access key {} by provider {}{account}{expires}{who}",
         caller.access_key_id, caller.provider
     )
 }
