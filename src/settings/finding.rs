@@ -90,11 +90,12 @@ impl Findings {
             settings,
             targets,
             services,
+            metrics,
             ..
         } = understood;
         match settings {
             Some(settings) if !failed => {
-                let places = Places::new(texts, targets, services);
+                let places = Places::new(texts, targets, services, metrics);
                 Ok(Read {
                     settings,
                     warnings: problems,

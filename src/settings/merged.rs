@@ -167,6 +167,7 @@ impl Merged {
             named,
             targets: used.targets,
             services: service_places,
+            metrics: self.metrics.given().map(|given| given.key),
         }
     }
 
@@ -232,6 +233,7 @@ pub struct Understood {
     pub named: Vec<NamedPath>,
     pub targets: BTreeMap<TargetPath, Place>,
     pub services: BTreeMap<ServiceName, Place>,
+    pub metrics: Option<Place>,
 }
 
 /// What the targets are and refer to.

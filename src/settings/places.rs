@@ -13,6 +13,7 @@ pub struct Places {
     texts: Texts,
     targets: BTreeMap<TargetPath, Place>,
     services: BTreeMap<ServiceName, Place>,
+    metrics: Option<Place>,
 }
 
 impl Places {
@@ -20,11 +21,13 @@ impl Places {
         texts: Texts,
         targets: BTreeMap<TargetPath, Place>,
         services: BTreeMap<ServiceName, Place>,
+        metrics: Option<Place>,
     ) -> Places {
         Places {
             texts,
             targets,
             services,
+            metrics,
         }
     }
 
@@ -48,6 +51,11 @@ impl Places {
         help: &str,
     ) -> Problem {
         self.problem(self.services.get(name), severity, message, help)
+    }
+
+    /// A warning about `metrics`.
+    pub fn of_metrics(&self, message: String, help: &str) -> Problem {
+        self.problem(self.metrics.as_ref(), Severity::Warning, message, help)
     }
 
     fn problem(

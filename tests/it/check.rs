@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::world::PROGRAM;
+use crate::world::{PROGRAM, World};
 
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -312,4 +312,24 @@ fn the_drop_in_lets_the_unit_read_what_is_watched_and_asks_for_nothing_where_it_
     }
     let needs = printed("/etc/passwd");
     assert!(needs.ends_with("# Nothing.\n"), "{needs}");
+}
+
+#[test]
+fn the_drop_in_lets_the_unit_make_the_socket_of_metrics_where_the_settings_have_it() {
+    let world = World::new();
+    for (socket, expected) in [
+        (
+            "/etc/metrics.sock",
+            "# metrics\nReadWritePaths=-/etc\n# metrics: `appconfigd` may not write to `/etc`\n",
+        ),
+        ("/run/appconfigd/metrics.sock", "# Nothing.\n"),
+    ] {
+        let settings = format!("aws: {{region: eu-west-1}}\nmetrics: {{listen: {socket}}}\n");
+        world.write("appconfigd.yaml", &format!("{settings}defaults: {{application: a, environment: b}}\nprofiles: {{p: {{}}}}\ntargets: {{/run/appconfigd/p: {{from: p}}}}\n"));
+        let output = world.output(&["systemd-dropin"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        let (_, printed) = printed.split_once("[Service]\n").expect("the section");
+        assert!(printed.starts_with(expected), "{printed}");
+    }
 }

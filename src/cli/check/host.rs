@@ -139,6 +139,7 @@ fn forbidden(settings: &Settings, places: &Places, runtime: &Runtime) -> Vec<Pro
             _ => &help,
         };
         problems.push(match of {
+            Of::Metrics => places.of_metrics(message, help),
             Of::Target(path) => places.of_target(&path, Severity::Warning, message, help),
             Of::Service(name) => places.of_service(&name, Severity::Warning, message, help),
             Of::Watch(watch, name) => {

@@ -11,7 +11,7 @@ use super::Sandbox;
 use super::sandbox::show;
 use crate::daemon::{Ground, Reach, reach};
 use crate::settings::{
-    Notify, Principal, ReloadVerb, ServiceName, Settings, SignalTarget, Symlink, Target,
+    Listen, Notify, Principal, ReloadVerb, ServiceName, Settings, SignalTarget, Symlink, Target,
     TargetPath, Watch, WatchName,
 };
 
@@ -35,6 +35,8 @@ pub enum Need {
 /// Whose need it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
+    /// The socket of metrics.
+    Metrics,
     Target(TargetPath),
     Service(ServiceName),
     /// With a service that it notifies.
@@ -76,6 +78,12 @@ pub fn wanted(settings: &Settings, sandbox: &Sandbox, runtime: &Runtime) -> Vec<
             needs.push((need, of.clone(), why));
         });
     }
+    if let Some(Listen::Socket(path)) = &settings.metrics {
+        let path = settings.rooted(&path.to_string_lossy());
+        in_directory_of(&path, sandbox, &mut |need, why| {
+            needs.push((need, Of::Metrics, why));
+        });
+    }
     let mut wanted: Vec<Wanted> = needs
         .into_iter()
         .filter_map(|(need, of, why)| {
@@ -100,16 +108,7 @@ fn of_target(
     need: &mut impl FnMut(Need, String),
 ) {
     let path = settings.rooted(target.path.location());
-    let directory = real(path.parent().unwrap_or(Path::new("/")));
-    need(Need::Write(directory.clone()), String::new());
-    if !may_write(&directory, sandbox) {
-        let why = format!(
-            "`{}` may not write to `{}`",
-            sandbox.user(),
-            directory.display()
-        );
-        need(Need::Capability("CAP_DAC_OVERRIDE"), why);
-    }
+    in_directory_of(&path, sandbox, need);
     if target.symlink == Symlink::Follow
         && let Ok(file) = std::fs::canonicalize(&path)
         && let Some(directory) = file.parent()
@@ -174,6 +173,20 @@ fn of_target(
     for mode in modes.filter(|mode| mode & 0o6000 != 0) {
         need(Need::SetId, format!("mode {mode:04o}"));
     }
+}
+
+/// A name is made, replaced or removed.
+fn in_directory_of(path: &Path, sandbox: &Sandbox, need: &mut impl FnMut(Need, String)) {
+    let directory = real(path.parent().unwrap_or(Path::new("/")));
+    if !may_write(&directory, sandbox) {
+        let why = format!(
+            "`{}` may not write to `{}`",
+            sandbox.user(),
+            directory.display()
+        );
+        need(Need::Capability("CAP_DAC_OVERRIDE"), why);
+    }
+    need(Need::Write(directory), String::new());
 }
 
 /// Once a file is given away, its mode is set and it is linked by somebody who is not its owner.

@@ -181,6 +181,7 @@ fn units(wanted: &[Wanted]) -> impl Iterator<Item = (&str, &'static str)> {
 
 fn named(of: &Of) -> String {
     match of {
+        Of::Metrics => "metrics".to_owned(),
         Of::Target(path) => comment(path.as_str()),
         Of::Service(name) => comment(name.as_str()),
         Of::Watch(name, _) => comment(&format!("watch {name}")),
