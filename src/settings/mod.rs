@@ -24,6 +24,7 @@ mod profile;
 mod quantity;
 mod recipe;
 pub mod reference;
+mod secret;
 mod service;
 mod suggestion;
 mod target;

@@ -175,7 +175,21 @@ impl Problem {
 
 impl Excerpt {
     fn of(at: Place, texts: &Texts) -> Excerpt {
-        Excerpt::new(texts.line(at.text, at.line), at.line, at.start, at.end)
+        const MASK: &str = "***";
+        let mut line: Vec<char> = texts.line(at.text, at.line).chars().collect();
+        let (mut start, mut end) = (at.start, at.end.min(line.len()));
+        // From the last, so that the places of the others stay what they are.
+        for piece in texts.hidden(at.text, at.line).into_iter().rev() {
+            // What pointed behind the piece points behind the mask, what pointed into it to the mask.
+            let moved = |place: usize, within: usize| match place {
+                place if place >= piece.end => place - piece.len() + MASK.len(),
+                place if place > piece.start => piece.start + within,
+                place => place,
+            };
+            (start, end) = (moved(start, 0), moved(end, MASK.len()));
+            line.splice(piece, MASK.chars());
+        }
+        Excerpt::new(&line.into_iter().collect::<String>(), at.line, start, end)
     }
 
     fn new(line_text: &str, line: usize, start: usize, end: usize) -> Excerpt {

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::finding::{Findings, Place};
 use super::problem::Problems;
+use super::secret::{Hidden, hidden};
 
 /// A settings file's text.
 #[derive(Debug)]
@@ -13,13 +15,20 @@ pub struct Text {
     pub name: PathBuf,
     pub text: String,
     lines: Vec<Range<usize>>,
+    /// Looked for when something is to be shown.
+    hidden: OnceLock<Hidden>,
 }
 
 impl Text {
     fn new(name: PathBuf, text: String) -> Text {
         let text = without_mark(text);
         let lines = lines(&text).collect();
-        Text { name, text, lines }
+        Text {
+            name,
+            text,
+            lines,
+            hidden: OnceLock::new(),
+        }
     }
 }
 
@@ -69,6 +78,18 @@ impl Texts {
             text.text.get(range.clone())
         });
         found.unwrap_or_default()
+    }
+
+    /// What messages do not repeat of a line, in characters and in order.
+    pub fn hidden(&self, text: usize, line: usize) -> Vec<Range<usize>> {
+        let Some(text) = self.0.get(text) else {
+            return Vec::new();
+        };
+        let lines = text.lines.iter();
+        let lines = lines.map(|range| text.text.get(range.clone()).unwrap_or_default());
+        let hidden = text.hidden.get_or_init(|| hidden(lines));
+        let hidden = hidden.iter().filter(|(at, _)| *at == line);
+        hidden.map(|(_, range)| range.clone()).collect()
     }
 
     fn add(&mut self, name: PathBuf, bytes: std::io::Result<Vec<u8>>, findings: &mut Findings) {
