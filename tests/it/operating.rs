@@ -386,6 +386,13 @@ fn doctor_prints_what_its_page_shows_of_a_role_that_may_not_read_the_profile() {
         dated.into_bytes()
     });
     let metadata = metadata_service();
+    let sts = Double::start(|_, _| {
+        let arn = "arn:aws:sts::111122223333:assumed-role/shop/i-1";
+        let body = format!(
+            "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>{arn}</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"
+        );
+        reply("200 OK", &[("Content-Type", "text/xml")], body.as_bytes())
+    });
     let world = World::new();
     world.write("authority.pem", &authority);
     let port = service.port;
@@ -398,7 +405,8 @@ fn doctor_prints_what_its_page_shows_of_a_role_that_may_not_read_the_profile() {
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
         .env_remove("AWS_EC2_METADATA_DISABLED")
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url());
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url())
+        .env("AWS_ENDPOINT_URL_STS", sts.url());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 
@@ -411,7 +419,7 @@ fn doctor_prints_what_its_page_shows_of_a_role_that_may_not_read_the_profile() {
             ("ok endpoint ", ','),
             ("ok dns ", '\0'),
             (" access key ", ' '),
-            (", until ", '\0'),
+            (", until ", ','),
             (", request id ", ' '),
         ];
         let lines = unwrapped(screen).into_iter();
