@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
 use reqwest::Url;
 
-use super::client::{Caller, Client};
+use super::client::{Client, Config};
 use super::connector::Connections;
 use super::exchange::Http;
 use crate::clock::Clock;
@@ -111,7 +111,7 @@ impl Account {
             provider = Some(SharedCredentialsProvider::new(builder.build().await));
         }
         let region = config.region().map(ToString::to_string);
-        Ok(Client::new(Caller {
+        Ok(Client::new(Config {
             http: self.http.clone(),
             endpoint,
             region: region.unwrap_or_default(),
@@ -168,7 +168,7 @@ impl Account {
 
 /// The embedded server's client: no credential provider is asked, nothing of the environment is read.
 pub fn local_client(endpoint: &str, http: Http) -> Result<Client, String> {
-    Ok(Client::new(Caller {
+    Ok(Client::new(Config {
         http,
         endpoint: url(endpoint)?,
         region: LOCAL_REGION.to_owned(),
@@ -180,10 +180,10 @@ pub fn local_client(endpoint: &str, http: Http) -> Result<Client, String> {
 
 fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("the endpoint is no URL: {error}"))?;
-    if url.cannot_be_a_base() || url.host().is_none() {
-        return Err("the endpoint is no URL with a host".to_owned());
+    match url.has_host() {
+        true => Ok(url),
+        false => Err("the endpoint is no URL with a host".to_owned()),
     }
-    Ok(url)
 }
 
 fn timeouts() -> TimeoutConfig {

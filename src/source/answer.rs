@@ -54,7 +54,7 @@ impl Answer {
         // Unchanged is decided by length alone; content type and label mean nothing then. Kept for long, so in a buffer
         // of exactly this size.
         let configuration = (!reply.body.is_empty()).then(|| {
-            let bytes = Bytes::copy_from_slice(&reply.body);
+            let bytes = Bytes::from(reply.body.into_boxed_slice());
             Configuration::new(bytes, content_type, version_label)
         });
         Ok(Answer {

@@ -46,7 +46,7 @@ struct Inner {
 }
 
 /// What a client is made of.
-pub struct Caller {
+pub struct Config {
     pub http: Http,
     /// Its path, if it has one, stands before the operations'.
     pub endpoint: Url,
@@ -70,21 +70,21 @@ pub enum Failure {
 pub type Answered = Result<Reply, Failure>;
 
 impl Client {
-    pub fn new(caller: Caller) -> Client {
+    pub fn new(config: Config) -> Client {
         let agent = concat!("appconfigd/", env!("CARGO_PKG_VERSION"));
-        let agent = match caller.app_name {
+        let agent = match config.app_name {
             Some(name) => format!("{agent} app/{name}"),
             None => agent.to_owned(),
         };
         Client(Arc::new(Inner {
-            http: caller.http,
-            endpoint: caller.endpoint,
-            region: caller.region,
+            http: config.http,
+            endpoint: config.endpoint,
+            region: config.region,
             // The name's own type allows nothing that a header does not.
             agent: HeaderValue::try_from(agent).unwrap_or(HeaderValue::from_static("appconfigd")),
-            credentials: CachedCredentials::new(caller.provider, caller.clock.clone()),
+            credentials: CachedCredentials::new(config.provider, config.clock.clone()),
             settings: SigningSettings::default(),
-            clock: caller.clock,
+            clock: config.clock,
         }))
     }
 
@@ -209,7 +209,7 @@ mod tests {
         let token = session_token.map(str::to_owned);
         let credentials = Credentials::new(KEY, SECRET, token, None, "test");
         let limit = Duration::from_secs(1);
-        Client::new(Caller {
+        Client::new(Config {
             http: Connections::new(vec![], vec![], limit).unwrap().http(),
             endpoint: endpoint.parse().unwrap(),
             region: "eu-west-1".into(),

@@ -30,12 +30,13 @@ pub struct CachedCredentials {
     held: Mutex<Held>,
 }
 
-/// Times are steady ones. That the wall clock reaches `until` is looked at as well: it is what credentials end by.
+/// Times are steady ones. The identity's own end is a time of the wall clock, and is looked at as well.
 #[derive(Default)]
 struct Held {
     identity: Option<Identity>,
     got: Duration,
     look_again: Duration,
+    /// The last one, and until when it serves others.
     failure: Option<(Duration, Arc<CredentialsError>)>,
 }
 
