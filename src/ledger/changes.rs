@@ -63,8 +63,10 @@ impl<'a> Changes<'a> {
             } => {
                 match session {
                     Some(session) => self.execute(
-                        "INSERT OR REPLACE INTO sessions (identity, token, issued_at, sent, interval_seconds, fresh)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                        "INSERT INTO sessions (identity, token, issued_at, sent, interval_seconds, fresh)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                         ON CONFLICT (identity) DO UPDATE SET token = excluded.token, issued_at = excluded.issued_at,
+                         sent = excluded.sent, interval_seconds = excluded.interval_seconds, fresh = excluded.fresh",
                         params![
                             &*identity.0,
                             session.token.0,

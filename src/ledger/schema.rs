@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::error::{LedgerError, damage};
 
 /// `PRAGMA user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// Ledgers from here on are taken over.
 const OLDEST: i64 = 1;
@@ -19,7 +19,6 @@ const WRITTEN_BY: &str = env!("CARGO_PKG_VERSION");
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE bodies (digest TEXT NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
-CREATE TABLE sessions (identity TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, issued_at TEXT NOT NULL, sent INTEGER NOT NULL, interval_seconds TEXT NOT NULL, fresh INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE polls (identity TEXT NOT NULL PRIMARY KEY, last TEXT NOT NULL, next TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE received (identity TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL, label TEXT, content_type TEXT, size INTEGER NOT NULL, since TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX received_digest ON received (digest);
@@ -45,6 +44,15 @@ CREATE INDEX held_profiles_digest ON held_profiles (digest);
 CREATE TABLE held_targets (target TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL, until TEXT) STRICT, WITHOUT ROWID;
 ";
 
+/// Until version 2 without rowid: such a row of more than 1,002 bytes gets a page of its own, and a token is longer.
+const SESSIONS_UNTIL_2: &str = "
+CREATE TABLE sessions (identity TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, issued_at TEXT NOT NULL, sent INTEGER NOT NULL, interval_seconds TEXT NOT NULL, fresh INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+const SESSIONS: &str = "
+CREATE TABLE sessions (identity TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, issued_at TEXT NOT NULL, sent INTEGER NOT NULL, interval_seconds TEXT NOT NULL, fresh INTEGER NOT NULL) STRICT;
+";
+
 /// What version 2 added: when services are notified, tried again, and which parts of a file they depend on; ACL and `user.*`
 /// attributes of installed files, for those that have any; when watched files changed;
 /// what commands wrote.
@@ -59,11 +67,21 @@ CREATE TABLE runs (id INTEGER PRIMARY KEY, service TEXT, target TEXT, what TEXT 
 CREATE INDEX runs_of ON runs (service, target, what);
 ";
 
+/// The tables as a version of the schema has them.
+fn tables(version: i64) -> String {
+    let sessions = if version < 3 {
+        SESSIONS_UNTIL_2
+    } else {
+        SESSIONS
+    };
+    let since_2 = if version < 2 { "" } else { SINCE_2 };
+    [TABLES, sessions, since_2].concat()
+}
+
 /// Makes the tables in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(TABLES)?;
-    transaction.execute_batch(SINCE_2)?;
+    transaction.execute_batch(&tables(SCHEMA_VERSION))?;
     let mut insert = transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
     // A second copy of the version: it tells a newer ledger from a flipped bit.
     insert.execute(("schema", SCHEMA_VERSION.to_string()))?;
@@ -75,11 +93,19 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Brings an older ledger, verified before, to this program's schema: whole, or not at all.
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
-    if version(connection)? == SCHEMA_VERSION {
+    let found = version(connection)?;
+    if found == SCHEMA_VERSION {
         return Ok(());
     }
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(SINCE_2)?;
+    if found < 2 {
+        transaction.execute_batch(SINCE_2)?;
+    }
+    transaction.execute_batch("ALTER TABLE sessions RENAME TO sessions_until_2")?;
+    transaction.execute_batch(SESSIONS)?;
+    transaction.execute_batch(
+        "INSERT INTO sessions SELECT * FROM sessions_until_2; DROP TABLE sessions_until_2",
+    )?;
     let update = "UPDATE meta SET value = ?1 WHERE key = 'schema'";
     transaction.execute(update, [SCHEMA_VERSION.to_string()])?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -133,10 +159,7 @@ fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> 
 
 fn has_tables(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
     let model = Connection::open_in_memory()?;
-    model.execute_batch(TABLES)?;
-    if version >= 2 {
-        model.execute_batch(SINCE_2)?;
-    }
+    model.execute_batch(&tables(version))?;
     let found = definitions(connection)?;
     Ok(definitions(&model)?
         .iter()

@@ -399,6 +399,7 @@ fn pages(change: &Change) -> usize {
         Change::Received { configuration, .. } => 4 + configuration.bytes().len() / PAGE,
         Change::FileKept { bytes, .. } => 4 + bytes.len() / PAGE,
         Change::Ran(run) => 4 + run.output.len() / PAGE,
+        Change::Session { .. } => 2,
         _ => 3,
     }
 }

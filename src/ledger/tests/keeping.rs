@@ -100,7 +100,7 @@ fn a_newer_ledger_is_left_alone_and_its_writer_named() {
             error,
             LedgerError::Newer {
                 found: 9,
-                known: 2,
+                known: 3,
                 ..
             }
         ),
@@ -210,26 +210,40 @@ fn a_place_that_cannot_be_a_directory_is_an_error_that_names_it() {
     assert!(matches!(error, LedgerError::Io { .. }), "{error}");
 }
 
-/// A ledger as version 1 of the schema had it, and what it holds.
-fn of_version_1(directory: &Path, besides: &str) -> State {
+/// The table of sessions as it was until version 2.
+const SESSIONS_UNTIL_2: &str = "CREATE TABLE copy AS SELECT * FROM sessions; DROP TABLE sessions;
+     CREATE TABLE sessions (identity TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, issued_at TEXT NOT NULL, sent INTEGER NOT NULL, interval_seconds TEXT NOT NULL, fresh INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     INSERT INTO sessions SELECT * FROM copy; DROP TABLE copy;";
+
+/// A ledger as an earlier version of the schema had it, and what it holds.
+fn of_version(version: i64, directory: &Path, besides: &str) -> State {
     let ledger = open(directory);
     wait(ledger.commit(vec![received("a", "one", 1), session("a", "secret")])).unwrap();
     let held = wait(ledger.load()).unwrap();
     drop(ledger);
-    let older =
+    let only_since_2 =
         "DROP TABLE notified; DROP TABLE waits; DROP TABLE retries; DROP TABLE installed_parts;
-         DROP TABLE installed_attributes; DROP TABLE runs; DROP TABLE watch_changes;
-         UPDATE meta SET value = '1' WHERE key = 'schema'; PRAGMA user_version = 1;";
+         DROP TABLE installed_attributes; DROP TABLE runs; DROP TABLE watch_changes;";
+    let dropped = if version < 2 { only_since_2 } else { "" };
+    let signed = format!(
+        "UPDATE meta SET value = '{version}' WHERE key = 'schema'; PRAGMA user_version = {version};"
+    );
     raw(directory)
-        .execute_batch(&format!("{older}{besides}"))
+        .execute_batch(&[SESSIONS_UNTIL_2, dropped, &signed, besides].concat())
         .unwrap();
     held
 }
 
 #[test]
-fn a_ledger_of_version_1_is_read_as_it_is_and_taken_over_with_all_that_it_holds() {
+fn a_ledger_of_an_earlier_version_is_read_as_it_is_and_taken_over_with_all_that_it_holds() {
+    for version in [1, 2] {
+        taken_over_from(version);
+    }
+}
+
+fn taken_over_from(version: i64) {
     let directory = tempfile::tempdir().unwrap();
-    let held = of_version_1(directory.path(), "");
+    let held = of_version(version, directory.path(), "");
     assert_eq!(Ledger::read(directory.path()).unwrap().unwrap(), held);
     let opened = Ledger::open(directory.path()).unwrap();
     assert_eq!(opened.moved_aside, None);
@@ -243,12 +257,15 @@ fn a_ledger_of_version_1_is_read_as_it_is_and_taken_over_with_all_that_it_holds(
     drop(opened);
     let taken_over = Ledger::read(directory.path()).unwrap().unwrap();
     assert_eq!(taken_over.notified.get(&nginx), Some(&at(7)));
+    assert_eq!(taken_over.sessions, held.sessions);
+    let again = Ledger::open(directory.path()).unwrap();
+    assert_eq!(again.moved_aside, None);
 }
 
 #[test]
 fn a_ledger_of_version_1_that_lacks_one_of_its_tables_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
-    of_version_1(directory.path(), "DROP TABLE polls");
+    of_version(1, directory.path(), "DROP TABLE polls");
     assert!(
         Ledger::open(directory.path())
             .unwrap()
