@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use crate::double::{Double, Request, configuration, error, reply, started};
 
 /// `fetch shop prod limits` in an environment of its own.
-fn fetch(endpoint: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub fn fetch(endpoint: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = assert_cmd::Command::cargo_bin("appconfigd").expect("the program");
     command.env_clear().envs([
         ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
@@ -39,12 +39,12 @@ fn fetch(endpoint: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Ou
     command.output().expect("an end")
 }
 
-fn errors(output: &Output) -> String {
+pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Exit code and a standard output that is empty.
-fn refused(output: &Output, code: i32) -> String {
+pub fn refused(output: &Output, code: i32) -> String {
     let text = errors(output);
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(output.stdout.is_empty());

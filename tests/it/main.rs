@@ -20,6 +20,7 @@ mod children;
 mod clocks;
 mod command_line;
 mod crash;
+mod credentials;
 mod directory_targets;
 mod disks;
 mod directories;

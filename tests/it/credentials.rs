@@ -1,0 +1,160 @@
+//! Where the built program finds credentials: each provider of the chain, by whose name the calls are signed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::double::{Double, configuration, reply, started};
+use crate::fetch::{errors, fetch, refused};
+
+const SECRET: &str = "never-to-be-shown";
+
+/// A directory for the files of the shared configuration.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new(config: &str) -> Home {
+        let home = Home(tempfile::tempdir().unwrap());
+        fs::write(home.path("config"), config).unwrap();
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// `fetch` without keys in its environment, and who signed the calls that it made.
+    fn fetch(&self, environment: &[(&str, &str)]) -> (Output, Vec<String>) {
+        let proxy = Double::start(|request, _| {
+            if request.starts_session() {
+                started("token-0")
+            } else {
+                configuration("x", b"{}")
+            }
+        });
+        let (config, url) = (self.path("config"), proxy.url());
+        let mut all = vec![
+            ("HTTP_PROXY", url.as_str()),
+            ("AWS_CONFIG_FILE", text(&config)),
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_SECRET_ACCESS_KEY", ""),
+        ];
+        all.extend_from_slice(environment);
+        let output = fetch("http://appconfig.invalid", &all, &[]);
+        assert!(!errors(&output).contains(SECRET), "{}", errors(&output));
+        let requests = proxy.requests();
+        let signers = requests
+            .iter()
+            .map(|request| {
+                let signed = request.header("authorization").expect("a signature");
+                let (_, rest) = signed.split_once("Credential=").expect("whose it is");
+                rest.split('/').next().unwrap_or_default().to_owned()
+            })
+            .collect();
+        (output, signers)
+    }
+
+    fn is_signed_by(&self, who: &str, environment: &[(&str, &str)]) {
+        let (output, signers) = self.fetch(environment);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert_eq!(signers, [who, who]);
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// STS, which answers this action with a role's credentials.
+fn sts(action: &'static str) -> Double {
+    Double::start(move |_, _| {
+        let body = format!(
+            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials><AccessKeyId>AKIDSTS</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials><AssumedRoleUser><Arn>arn:aws:sts::111122223333:assumed-role/app/x</Arn><AssumedRoleId>A:x</AssumedRoleId></AssumedRoleUser></{action}Result></{action}Response>"
+        );
+        reply("200 OK", &[("Content-Type", "text/xml")], body.as_bytes())
+    })
+}
+
+#[test]
+fn a_credential_process_of_a_profile_signs_and_its_failure_shows_no_secret() {
+    let home = Home::new("");
+    let answer = home.path("answer");
+    let config = format!("[default]\ncredential_process = cat {}\n", text(&answer));
+    fs::write(home.path("config"), config).unwrap();
+    let good = format!(
+        r#"{{"Version": 1, "AccessKeyId": "AKIDPROCESS", "SecretAccessKey": "{SECRET}", "SessionToken": "t", "Expiration": "2999-01-01T00:00:00Z"}}"#
+    );
+    fs::write(&answer, &good).unwrap();
+    home.is_signed_by("AKIDPROCESS", &[]);
+
+    // Cut short: not JSON any more.
+    fs::write(&answer, &good[..good.len() - 1]).unwrap();
+    let (output, signers) = home.fetch(&[]);
+    let said = refused(&output, 1);
+    assert!(said.contains("credentials"), "{said}");
+    assert!(signers.is_empty());
+}
+
+#[test]
+fn a_container_endpoint_is_asked_with_its_token_or_what_the_tokens_file_holds_now() {
+    let endpoint = Double::start(|_, _| {
+        let body = format!(
+            r#"{{"AccessKeyId": "AKIDTASK", "SecretAccessKey": "{SECRET}", "Token": "t", "Expiration": "2999-01-01T00:00:00Z"}}"#
+        );
+        let json = [("Content-Type", "application/json")];
+        reply("200 OK", &json, body.as_bytes())
+    });
+    let home = Home::new("");
+    let (uri, file) = (format!("{}/task", endpoint.url()), home.path("token"));
+    let at = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str());
+    home.is_signed_by(
+        "AKIDTASK",
+        &[at, ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "one")],
+    );
+    for token in ["two", "three"] {
+        fs::write(&file, token).unwrap();
+        let named = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", text(&file));
+        home.is_signed_by("AKIDTASK", &[at, named]);
+    }
+    let requests = endpoint.requests();
+    let tokens: Vec<_> = requests
+        .iter()
+        .map(|one| one.header("authorization"))
+        .collect();
+    assert_eq!(tokens, [Some("one"), Some("two"), Some("three")]);
+}
+
+#[test]
+fn a_web_identity_becomes_the_role() {
+    let sts = sts("AssumeRoleWithWebIdentity");
+    let home = Home::new("");
+    let token = home.path("identity");
+    fs::write(&token, "identity-1").unwrap();
+    home.is_signed_by(
+        "AKIDSTS",
+        &[
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", text(&token)),
+            ("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/app"),
+            ("AWS_ENDPOINT_URL_STS", &sts.url()),
+        ],
+    );
+    let asked = sts.requests();
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].body.contains("WebIdentityToken=identity-1"));
+}
+
+#[test]
+fn a_profile_with_a_role_takes_it_with_the_keys_of_its_source_profile() {
+    let sts = sts("AssumeRole");
+    let home = Home::new(&format!(
+        "[profile app]\nrole_arn = arn:aws:iam::111122223333:role/app\nsource_profile = base\n\n[profile base]\naws_access_key_id = AKIDBASE\naws_secret_access_key = {SECRET}\n"
+    ));
+    home.is_signed_by(
+        "AKIDSTS",
+        &[("AWS_PROFILE", "app"), ("AWS_ENDPOINT_URL_STS", &sts.url())],
+    );
+    let asked = sts.requests();
+    assert_eq!(asked.len(), 1);
+    let signed = asked[0].header("authorization").expect("a signature");
+    assert!(signed.contains("Credential=AKIDBASE/"), "{signed}");
+}
