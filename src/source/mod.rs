@@ -21,7 +21,7 @@ mod trust;
 pub use answer::Answer;
 pub use exchange::Trouble;
 pub use fault::{Fault, FaultKind};
-pub use survey::{Caller, Survey, Who};
+pub use survey::{Caller, NoEndpoint, Survey, Who};
 pub use token::Token;
 
 use std::collections::HashMap;

@@ -27,10 +27,19 @@ pub struct Survey {
     /// `None`: not known.
     config: Option<SdkConfig>,
     /// A full URL.
-    pub endpoint: Option<http::Uri>,
+    pub endpoint: Result<http::Uri, NoEndpoint>,
     pub region: Option<String>,
     /// Host and port of the proxy that requests to the endpoint take, and the variable that names it.
     pub proxy: Option<(String, &'static str)>,
+}
+
+/// Why nobody can be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoEndpoint {
+    /// Nothing names one, or a region that it follows from.
+    Region,
+    /// Settings and environment do not go together, with the reason of the SDK's rules.
+    Rules(String),
 }
 
 /// The endpoint has answered, whatever it was.
@@ -79,14 +88,17 @@ impl Survey {
         let config = Box::pin(account.config()).await;
         let region = config.as_ref().and_then(SdkConfig::region);
         let region = region.map(ToString::to_string).or(account.region.clone());
-        let endpoint = match &config {
-            Some(config) => account.endpoint_of(config).await.ok(),
-            None => None,
+        let endpoint = match (&config, &account.endpoint) {
+            (Some(config), _) => match account.endpoint_of(config).await {
+                Ok(url) => as_uri(url.as_str()),
+                Err(why) => Err(NoEndpoint::Rules(one_line(&why, LONGEST))),
+            },
+            (None, Some(url)) => as_uri(url),
+            (None, None) => Err(NoEndpoint::Region),
         };
-        let endpoint = endpoint.map_or(account.endpoint.clone(), |url| Some(url.into()));
-        let endpoint: Option<http::Uri> = endpoint.and_then(|url| url.parse().ok());
         let proxy = endpoint
             .as_ref()
+            .ok()
             .and_then(|url| proxy::of(&environment, url));
         Ok(Survey {
             account,
@@ -100,7 +112,7 @@ impl Survey {
 
     /// The endpoint without what may be a password; empty where none is known.
     pub fn shown(&self) -> String {
-        let Some(url) = &self.endpoint else {
+        let Ok(url) = &self.endpoint else {
             return String::new();
         };
         let scheme = url.scheme_str().unwrap_or("http");
@@ -126,7 +138,7 @@ impl Survey {
 
     /// One request without credentials, through proxy and TLS.
     pub async fn reach(&self) -> Result<Reached, Trouble> {
-        let url = self.endpoint.as_ref().map(ToString::to_string);
+        let url = self.endpoint.as_ref().ok().map(ToString::to_string);
         let url = url.and_then(|url| url.parse().ok());
         let request = reqwest::Request::new(http::Method::GET, url.ok_or(Trouble::Request)?);
         let asked = self.http.exchange(request);
@@ -199,4 +211,9 @@ impl Survey {
             Err(error) => Who::Unasked(reason(&error)),
         })
     }
+}
+
+fn as_uri(url: &str) -> Result<http::Uri, NoEndpoint> {
+    let parsed: Result<http::Uri, _> = url.parse();
+    parsed.map_err(|error| NoEndpoint::Rules(error.to_string()))
 }

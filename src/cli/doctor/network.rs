@@ -12,7 +12,7 @@ use crate::cli::first::{Miss, first_configuration};
 use crate::clock::Clock;
 use crate::daemon::status::{ProfileCondition, Status};
 use crate::settings::{AwsSettings, Profile, ProfileName, Settings};
-use crate::source::{Caller, Fault, FaultKind, Source, Survey, Trouble, Who};
+use crate::source::{Caller, Fault, FaultKind, NoEndpoint, Source, Survey, Trouble, Who};
 use crate::words::count;
 
 /// Signatures are refused beyond; the service says 5 minutes.
@@ -34,10 +34,13 @@ pub async fn way(settings: &AwsSettings, clock: &Clock, report: &mut Report) -> 
             return false;
         }
     };
-    let Some(endpoint) = &survey.endpoint else {
-        let next = "set `aws.region`, AWS_REGION, or `region` in the shared config file";
-        report.say(Verdict::Failure, "endpoint", "no region is known", next);
-        return false;
+    let endpoint = match &survey.endpoint {
+        Ok(endpoint) => endpoint,
+        Err(none) => {
+            let (said, next) = of_none(none);
+            report.say(Verdict::Failure, "endpoint", &said, next);
+            return false;
+        }
     };
     let region = survey.region.as_deref().unwrap_or("-");
     report.ok("endpoint", &format!("{}, region {region}", survey.shown()));
@@ -45,6 +48,20 @@ pub async fn way(settings: &AwsSettings, clock: &Clock, report: &mut Report) -> 
     let reached = answer(&survey, endpoint, clock, report).await;
     credentials(&survey, clock, report).await;
     reached
+}
+
+fn of_none(none: &NoEndpoint) -> (String, &'static str) {
+    match none {
+        NoEndpoint::Region => (
+            "no region is known".to_owned(),
+            "set `aws.region`, AWS_REGION, or `region` in the shared config file",
+        ),
+        NoEndpoint::Rules(why) => (
+            format!("no endpoint can be resolved: {why}"),
+            "see `aws.region` and `aws.endpoint_url`, AWS_ENDPOINT_URL, AWS_USE_FIPS_ENDPOINT, \
+             AWS_USE_DUALSTACK_ENDPOINT, and what the shared config file says of them",
+        ),
+    }
 }
 
 async fn proxy_and_names(survey: &Survey, endpoint: &http::Uri, report: &mut Report) {
