@@ -89,11 +89,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             } else {
                 Exit::Done
             };
-            let _ = error.print();
-            return exit;
+            screen::wrote(error.print());
+            return screen::ending(exit);
         }
     };
-    match arguments.command {
+    let exit = match arguments.command {
         Command::Run(command) => command.run(&arguments.globals),
         Command::Exec(command) => command.run(&arguments.globals),
         Command::Once(command) => command.run(&arguments.globals),
@@ -115,5 +115,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Fetch(command) => command.run(&arguments.globals),
         Command::Serve(command) => command.run(&arguments.globals),
         Command::SystemdDropin(command) => command.run(&arguments.globals),
-    }
+    };
+    screen::ending(exit)
 }

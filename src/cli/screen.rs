@@ -1,7 +1,8 @@
 //! Standard output and error. A reader that has gone is no reason to panic, which is what `println!` does.
 
 use std::fmt::Arguments;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,10 +10,45 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Exit;
 use super::globals::process_environment;
 
+/// `println!` that does not panic.
+macro_rules! out {
+    ($($words:tt)*) => { $crate::cli::screen::write_out(format_args!($($words)*)) };
+}
+
+/// `eprintln!` that does not panic.
+macro_rules! err {
+    ($($words:tt)*) => { $crate::cli::screen::write_err(format_args!($($words)*)) };
+}
+
 /// A line of the command's result.
 pub fn write_out(line: Arguments<'_>) {
-    // Nobody reads any more: the exit code still tells.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    wrote(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// The first thing that went wrong with standard output, but for a reader that has gone.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Takes note of how a write to standard output ended.
+pub fn wrote(result: std::io::Result<()>) {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // Only the first is told.
+            let _ = LOST.set(error);
+        }
+        // Nobody reads any more: the exit code still tells.
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// How the command ends, given how it would: a result that a full disk has cut is no result.
+pub fn ending(exit: Exit) -> Exit {
+    match (LOST.get(), exit) {
+        (Some(error), Exit::Done | Exit::Different) => {
+            err!("error: cannot write the result to standard output: {error}");
+            Exit::Failed
+        }
+        (_, exit) => exit,
+    }
 }
 
 /// Text of the command's result, for a command that goes on as long as somebody reads it.
@@ -47,16 +83,6 @@ pub fn colours() -> bool {
 /// A line for whoever started the command.
 pub fn write_err(line: Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// `println!` that does not panic.
-macro_rules! out {
-    ($($words:tt)*) => { $crate::cli::screen::write_out(format_args!($($words)*)) };
-}
-
-/// `eprintln!` that does not panic.
-macro_rules! err {
-    ($($words:tt)*) => { $crate::cli::screen::write_err(format_args!($($words)*)) };
 }
 
 pub(crate) use {err, out};
