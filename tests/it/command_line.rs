@@ -344,3 +344,19 @@ fn commands_run_beside_the_settings_and_pid_files_lie_below_the_root() {
         directory.to_str().unwrap()
     );
 }
+
+#[test]
+fn a_result_that_a_full_disk_does_not_take_is_a_failure_and_says_so() {
+    let (world, _server) = served();
+    for arguments in [["plan"], ["check"], ["--help"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = world.command(&arguments);
+        let output = command.stdout(full.unwrap()).output().unwrap();
+        let said = stderr(&output);
+        assert!(
+            said.contains("cannot write the result to standard output: No space left"),
+            "{said}"
+        );
+        assert_eq!(code(&output), Some(1), "{arguments:?}");
+    }
+}

@@ -208,6 +208,24 @@ fn has(said: &[String], begin: &str) -> bool {
 }
 
 #[test]
+fn doctor_says_why_no_endpoint_can_be_resolved() {
+    let (world, _server) = World::served(&SERVED, LINES);
+    let mut command = world.command(&["doctor"]);
+    let output = command
+        .env("AWS_USE_FIPS_ENDPOINT", "true")
+        .output()
+        .unwrap();
+    let said = unwrapped(&stdout(&output));
+    let found = |line: &String| {
+        line.starts_with("failure endpoint no endpoint can be resolved: ")
+            && line.contains("FIPS")
+            && line.contains("AWS_USE_FIPS_ENDPOINT")
+    };
+    assert!(said.iter().any(found), "{said:?}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn doctor_walks_the_whole_way_and_says_what_to_do() {
     let (world, server) = World::served(&SERVED, LINES);
     let (code, said, screen) = doctor(&world, &[]);
