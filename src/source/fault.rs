@@ -189,6 +189,13 @@ fn of_trouble(call: &Call<'_>, trouble: &Trouble) -> Fault {
 fn of_credentials(call: &Call<'_>, error: &CredentialsError) -> Fault {
     let remedy = "check the credentials of this process (environment, shared config files, instance or task \
                   role), `aws.credentials_profile` and `assume_role`";
+    let cause = clean(&last_cause(error).to_string());
+    // The SDK has no type of its own for it that is public.
+    let remedy = if cause.contains("SSO token") {
+        "run `aws sso login` for this profile, as the user and with the home directory of this process"
+    } else {
+        remedy
+    };
     let unreachable = matches!(
         find::<Trouble>(error),
         Some(Trouble::NotConnected(_) | Trouble::Lost(_) | Trouble::TimedOut)
@@ -207,13 +214,7 @@ fn of_credentials(call: &Call<'_>, error: &CredentialsError) -> Fault {
             } else {
                 FaultKind::Operator
             };
-            (
-                kind,
-                format!(
-                    "cannot get credentials: {}",
-                    clean(&last_cause(error).to_string())
-                ),
-            )
+            (kind, format!("cannot get credentials: {cause}"))
         }
     };
     call.fault(kind, false, &what, remedy)

@@ -158,3 +158,29 @@ fn a_profile_with_a_role_takes_it_with_the_keys_of_its_source_profile() {
     let signed = asked[0].header("authorization").expect("a signature");
     assert!(signed.contains("Credential=AKIDBASE/"), "{signed}");
 }
+
+#[test]
+fn a_login_that_is_over_or_was_never_made_says_how_to_log_in() {
+    let home = Home::new(
+        "[default]\nsso_session = s\nsso_account_id = 111122223333\nsso_role_name = r\n[sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://login.invalid/start\n",
+    );
+    let root = home.path("");
+    let login_is_told = || {
+        let (output, signers) = home.fetch(&[("HOME", text(&root))]);
+        let said = refused(&output, 1);
+        assert!(said.contains("run `aws sso login`"), "{said}");
+        assert!(signers.is_empty());
+        said
+    };
+    login_is_told();
+    let cache = home.path(".aws/sso/cache");
+    fs::create_dir_all(&cache).unwrap();
+    // Named by the SHA-1 of the session's name.
+    let file = cache.join("a0f1490a20d0211c997b44bc357e1972deab8ae3.json");
+    let token = format!(
+        r#"{{"accessToken": "{SECRET}", "expiresAt": "2020-01-01T00:00:00Z", "startUrl": "https://login.invalid/start", "region": "eu-west-1"}}"#
+    );
+    fs::write(file, token).unwrap();
+    let said = login_is_told();
+    assert!(said.contains("the SSO token has expired"), "{said}");
+}
