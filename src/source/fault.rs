@@ -189,7 +189,7 @@ fn of_trouble(call: &Call<'_>, trouble: &Trouble) -> Fault {
 fn of_credentials(call: &Call<'_>, error: &CredentialsError) -> Fault {
     let remedy = "check the credentials of this process (environment, shared config files, instance or task \
                   role), `aws.credentials_profile` and `assume_role`";
-    let cause = clean(&last_cause(error).to_string());
+    let cause = clean(without_output(&last_cause(error).to_string()));
     // The SDK has no type of its own for it that is public.
     let remedy = if cause.contains("SSO token") {
         "run `aws sso login` for this profile, as the user and with the home directory of this process"
@@ -218,6 +218,11 @@ fn of_credentials(call: &Call<'_>, error: &CredentialsError) -> Fault {
         }
     };
     call.fault(kind, false, &what, remedy)
+}
+
+/// The SDK quotes what a `credential_process` wrote to its standard error, which may hold a secret.
+pub(super) fn without_output(cause: &str) -> &str {
+    cause.split("Stderr:").next().unwrap_or_default().trim_end()
 }
 
 /// What to do about an answer that says no.

@@ -93,6 +93,17 @@ fn a_credential_process_of_a_profile_signs_and_its_failure_shows_no_secret() {
     let said = refused(&output, 1);
     assert!(said.contains("credentials"), "{said}");
     assert!(signers.is_empty());
+
+    let failing = home.path("failing");
+    fs::write(&failing, format!("echo {SECRET} >&2; exit 3\n")).unwrap();
+    let config = format!("[default]\ncredential_process = sh {}\n", text(&failing));
+    fs::write(home.path("config"), config).unwrap();
+    let (output, _) = home.fetch(&[]);
+    let said = refused(&output, 1);
+    assert!(
+        said.contains("exit status: 3") && !said.contains(SECRET),
+        "{said}"
+    );
 }
 
 #[test]
