@@ -12,7 +12,7 @@ use super::account::{Account, CONNECT_TIMEOUT, OPERATION_TIMEOUT, endpoint};
 use super::connector::Connections;
 use super::environment::Environment;
 use super::exchange::{Http, Trouble};
-use super::fault::Fault;
+use super::fault::{Fault, without_output};
 use super::{proxy, trust};
 use crate::settings::{AwsSettings, is_loopback};
 use crate::words::{last_cause, one_line};
@@ -166,7 +166,12 @@ impl Survey {
         let limit = OPERATION_TIMEOUT.saturating_add(Duration::from_secs(5));
         let credentials = match tokio::time::timeout(limit, credentials).await {
             Ok(Ok(credentials)) => credentials,
-            Ok(Err(error)) => return Err(one_line(&last_cause(&error).to_string(), LONGEST)),
+            Ok(Err(error)) => {
+                return Err(one_line(
+                    without_output(&last_cause(&error).to_string()),
+                    LONGEST,
+                ));
+            }
             Err(_) => return Err("no answer in time".to_owned()),
         };
         // There is no other way to the provider's name; the SDK prints no secret here.
@@ -193,7 +198,7 @@ impl Survey {
         }
         let asked = aws_sdk_sts::Client::new(config).get_caller_identity();
         let reason = |error: &(dyn std::error::Error + 'static)| {
-            one_line(&last_cause(error).to_string(), LONGEST)
+            one_line(without_output(&last_cause(error).to_string()), LONGEST)
         };
         Some(match Box::pin(asked.send()).await {
             Ok(answer) => match answer.arn() {
