@@ -54,7 +54,9 @@ pub fn last_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'sta
 }
 
 /// The error, then its causes.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 

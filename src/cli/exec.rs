@@ -6,7 +6,7 @@ use crate::settings::{Command, Settings};
 
 use super::run::{keep, reread};
 use super::screen::err;
-use super::start::{logs, runtime};
+use super::start::{leave, logs, runtime};
 use super::{Exit, Globals};
 
 /// Puts the files in place, runs a command as a child, tells it of changes, and ends as it does
@@ -40,7 +40,9 @@ impl Arguments {
             Err(exit) => return exit,
         };
         let globals = globals.clone();
-        match runtime.block_on(adopting(whole(settings, globals, command))) {
+        let ended = runtime.block_on(adopting(whole(settings, globals, command)));
+        leave(runtime);
+        match ended {
             Ok(Some(exit)) => exit,
             Ok(None) => Exit::Failed,
             Err(error) => unable(&error),

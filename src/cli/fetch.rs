@@ -1,5 +1,6 @@
 //! `fetch`: one configuration, once, in a session of its own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ use super::first::{Miss, first_configuration};
 use super::screen::err;
 use super::start::runtime;
 use super::{Exit, Globals};
+
+/// After so long nobody shall have to guess what it waits for: as soon as that is known, and at the latest.
+const SILENCE: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(7)];
 
 /// Fetches one configuration and writes it as it came
 #[derive(clap::Args, Debug)]
@@ -120,10 +124,17 @@ impl Arguments {
 
     /// The configuration and the answered interval, within the time limit.
     async fn fetch(&self) -> Result<(Configuration, Duration), Ended> {
-        let mut last = None;
-        match tokio::time::timeout(self.timeout, self.try_to_fetch(&mut last)).await {
+        let last = RefCell::new(None);
+        let trying = tokio::time::timeout(self.timeout, self.try_to_fetch(&last));
+        let mut trying = std::pin::pin!(trying);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut trying => ended,
+            () = self.say_why(&last) => trying.await,
+        };
+        match ended {
             Ok(ended) => ended,
-            Err(_) => Err(last.map_or_else(
+            Err(_) => Err(last.take().map_or_else(
                 || {
                     let message = "no answer came in time: is the endpoint right and reachable? `--timeout` waits longer";
                     Ended {
@@ -145,25 +156,43 @@ impl Arguments {
         }
     }
 
+    /// Once, not for every try.
+    async fn say_why(&self, last: &RefCell<Option<Fault>>) {
+        let [soon, late] = SILENCE;
+        tokio::time::sleep(soon).await;
+        if last.borrow().is_none() {
+            tokio::time::sleep(late.saturating_sub(soon)).await;
+        }
+        let last = last.borrow();
+        let why = last.as_ref().map(|fault| fault.message.as_str());
+        err!(
+            "still trying, for {:?} in all (`--timeout`): {}",
+            self.timeout,
+            why.unwrap_or("no answer has come yet")
+        );
+    }
+
     /// Goes on as long as the fault may pass; the last one is left behind.
     async fn try_to_fetch(
         &self,
-        last: &mut Option<Fault>,
+        last: &RefCell<Option<Fault>>,
     ) -> Result<(Configuration, Duration), Ended> {
         let source = Source::new(&self.settings(), None)
             .await
             .map_err(Ended::of)?;
         let profile = Arc::new(self.profile());
-        first_configuration(profile, source, Clock::system(), last)
-            .await
-            .map_err(|miss| match miss {
-                Miss::Fault(fault) => Ended::of(fault),
-                Miss::Empty => Ended::failed(format!(
-                    "the configuration of profile `{}` is empty; nothing was written: \
+        first_configuration(profile, source, Clock::system(), |fault| {
+            last.replace(Some(fault));
+        })
+        .await
+        .map_err(|miss| match miss {
+            Miss::Fault(fault) => Ended::of(fault),
+            Miss::Empty => Ended::failed(format!(
+                "the configuration of profile `{}` is empty; nothing was written: \
                      deploy a version that is not",
-                    self.profile
-                )),
-            })
+                self.profile
+            )),
+        })
     }
 
     /// Zero: no interval is asked for, a single call needs none.
@@ -242,6 +271,16 @@ fn exit(kind: FaultKind) -> Exit {
 /// An absolute path without dots. The directory has to be there.
 fn target(file: &Path) -> Result<TargetPath, Ended> {
     let shown = file.display();
+    if file == Path::new("-") {
+        return Err(Ended::usage(
+            "without `--output` it goes to standard output; a file of the name `-` is `./-`".into(),
+        ));
+    }
+    if file.is_symlink() {
+        return Err(Ended::failed(format!(
+            "cannot write `{shown}`: it is a symbolic link; name the file that it leads to, or take it away"
+        )));
+    }
     let absolute = std::path::absolute(file)
         .map_err(|error| Ended::failed(format!("cannot find `{shown}`: {error}")))?;
     let slash = file.as_os_str().as_encoded_bytes().ends_with(b"/");
@@ -336,7 +375,8 @@ fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-fn limit(text: &str) -> Result<Duration, String> {
+/// A time that has some length.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("that is no time at all: write `30s` or `2m`".into()),
         limit => Ok(limit),
@@ -371,7 +411,7 @@ mod tests {
         let path = target(Path::new("./src/../out.json")).ok().expect("a path");
         assert_eq!(Path::new(path.as_str()), here);
         assert!(target(Path::new("no-such-directory/x")).is_err());
-        for bad in ["", "/", "..", "src/"] {
+        for bad in ["", "/", "..", "src/", "-", "/proc/self/exe"] {
             assert!(target(Path::new(bad)).is_err(), "{bad}");
         }
     }

@@ -19,13 +19,13 @@ pub enum Miss {
 }
 
 /// Opens a session and asks until a configuration comes, together with the interval that the service answered. Faults
-/// that may pass are tried again with backoff, without an end, so the caller sets a limit; `last` is the latest of them.
-/// The session is dropped.
+/// that may pass are tried again with backoff, without an end, so the caller sets a limit; `missed` hears of each. The
+/// session is dropped.
 pub async fn first_configuration(
     profile: Arc<Profile>,
     source: Source,
     clock: Clock,
-    last: &mut Option<Fault>,
+    mut missed: impl FnMut(Fault),
 ) -> Result<(Configuration, Duration), Miss> {
     let mut poller = Poller::new(profile, source, clock.clone(), None, None);
     loop {
@@ -40,7 +40,7 @@ pub async fn first_configuration(
                 FaultKind::Lost
                 | FaultKind::Throttled
                 | FaultKind::TooEarly
-                | FaultKind::TokenRefused => *last = Some(fault),
+                | FaultKind::TokenRefused => missed(fault),
             },
         }
         let pause = poller.earliest().saturating_sub(clock.now().steady);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fetch::limit;
 use super::order::{Ends, give, holdable};
 use super::{Exit, Globals};
 use crate::settings::parse_duration;
@@ -14,7 +15,7 @@ pub struct Arguments {
     #[arg(value_name = "PROFILE|PATH")]
     name: String,
     /// Ends by itself after so long, in whole seconds
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = limit)]
     duration: Option<Duration>,
     /// How long to wait for the running transaction at most
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]

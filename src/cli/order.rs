@@ -30,13 +30,17 @@ pub fn give(
     let given = |client: Client| async move {
         // The daemon's profiles count: the file may have been edited since.
         let status = client.status().await.map_err(|error| silent(&error))?;
-        let obeyed = client.order(order(&status)?, limit).await;
-        obeyed.map_err(|error| silent(&error))
+        let order = order(&status)?;
+        let words = order.words();
+        let obeyed = client.order(order, limit).await;
+        obeyed
+            .map(|obeyed| (words, obeyed))
+            .map_err(|error| silent(&error))
     };
     let done = runtime().and_then(|runtime| {
         runtime.block_on(async { given(Place::of(globals).daemon().await?).await })
     });
-    let obeyed = match done {
+    let (words, obeyed) = match done {
         Ok(obeyed) => obeyed,
         Err(exit) => return exit,
     };
@@ -44,7 +48,7 @@ pub fn give(
     let exit = exit_of(refreshed.settled, refreshed.refused, refreshed.unreachable);
     print(&refreshed.status());
     if let Some(problem) = obeyed.problem {
-        err!("error: {problem}");
+        err!("error: `{words}` was not carried out: {problem}");
         return Exit::Failed;
     }
     match ends {

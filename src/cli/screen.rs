@@ -42,12 +42,13 @@ pub fn wrote(result: std::io::Result<()>) {
 
 /// How the command ends, given how it would: a result that a full disk has cut is no result.
 pub fn ending(exit: Exit) -> Exit {
-    match (LOST.get(), exit) {
-        (Some(error), Exit::Done | Exit::Different) => {
-            err!("error: cannot write the result to standard output: {error}");
-            Exit::Failed
-        }
-        (_, exit) => exit,
+    let Some(error) = LOST.get() else {
+        return exit;
+    };
+    err!("error: cannot write the result to standard output: {error}");
+    match exit {
+        Exit::Done | Exit::Different => Exit::Failed,
+        exit => exit,
     }
 }
 

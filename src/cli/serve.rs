@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     directory: PathBuf,
     /// Address and port; port 0 is any free one, and is printed
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
     listen: SocketAddr,
     /// Offer `/_local/clock`, `/_local/faults`, `/_local/calls` and `/_local/sessions`
     #[arg(long)]
@@ -123,6 +123,13 @@ fn refused(error: &ServerError) -> Exit {
 fn failed(attempt: &str, error: &io::Error) -> Exit {
     err!("error: {attempt}: {error}");
     Exit::Failed
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let address = text
+        .parse()
+        .map_err(|_| "expected a number, not a name, and a port: `127.0.0.1:8080`");
+    Ok(address?)
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

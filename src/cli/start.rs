@@ -24,6 +24,8 @@ const WORKERS: usize = 2;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// A thread for blocking work outlives the pause between two polls: one that is there need not be given by the system.
 const IDLES_FOR: Duration = Duration::from_secs(600);
+/// For what still runs when all has been stopped, or given up.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A write beyond RLIMIT_FSIZE is then an error of that write, as a full disk is, instead of the end of the program. By a
 /// handler, for what is ignored stays ignored in children.
@@ -98,9 +100,18 @@ pub fn with_settings(globals: &Globals, work: impl AsyncFnOnce(Settings) -> Exit
     };
     logs(globals);
     match runtime() {
-        Ok(runtime) => runtime.block_on(work(settings)),
+        Ok(runtime) => {
+            let exit = runtime.block_on(work(settings));
+            leave(runtime);
+            exit
+        }
         Err(exit) => exit,
     }
+}
+
+/// Ends with whatever still hangs in a file system: it has had its time, and a service manager waits.
+pub fn leave(runtime: Runtime) {
+    runtime.shutdown_timeout(LAST_PATIENCE);
 }
 
 /// Where things are kept for these settings.

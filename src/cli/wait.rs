@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::screen::err;
+use super::screen::{err, unknown};
 use super::start::{Place, runtime, silent};
 use super::{Exit, Globals};
 use crate::clock::Clock;
@@ -75,6 +75,7 @@ impl Arguments {
                         return Err(silent(&error));
                     }
                 }
+                Err(ControlError::Unknown) => return Err(self.missing(&socket).await),
                 Err(error) => return Err(silent(&error)),
             }
             tokio::time::sleep(pause.min(left)).await;
@@ -88,5 +89,23 @@ impl Arguments {
             names.map(|name| ProfileName::from(name.as_str())).collect();
         let client = Client::connect(socket).await?;
         client.standing((!names.is_empty()).then_some(&names)).await
+    }
+
+    /// The first that the daemon does not have.
+    async fn missing(&self, socket: &Path) -> Exit {
+        let status = match Client::connect(socket).await {
+            Ok(client) => client.status().await.ok(),
+            Err(_) => None,
+        };
+        let has = |name: &&String| {
+            let name = ProfileName::from(name.as_str());
+            let profiles = status.as_ref().map(|status| &status.profiles);
+            profiles.is_some_and(|profiles| profiles.contains_key(&name))
+        };
+        let mut names = self.profiles.iter();
+        match names.find(|name| !has(name)) {
+            Some(name) => unknown("profile", name),
+            None => silent(&ControlError::Unknown),
+        }
     }
 }

@@ -235,6 +235,17 @@ impl Directory {
         Ok(())
     }
 
+    /// A log that has been removed is the next commit's to find.
+    pub(super) fn sync_log(&self) -> Result<(), LedgerError> {
+        let log = beside(&self.database(), "-wal");
+        match File::open(&log).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(LedgerError::io("sync", &log, error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Reads the ledger's files from end to end: says whether the disk can.
     pub(super) fn read_through(&self) -> Result<(), LedgerError> {
         let database = self.database();

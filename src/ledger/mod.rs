@@ -37,6 +37,7 @@ use tokio::sync::oneshot;
 pub use error::LedgerError;
 pub use record::*;
 pub use table::Table;
+pub use thread::Bodies;
 
 use crate::clock::Clock;
 use crate::protocol::Digest;
@@ -100,14 +101,16 @@ impl Ledger {
         self.ask(Request::Load).await
     }
 
-    /// The bytes of a received, accepted or historic configuration, of one that an open intent installs, or of a file kept
-    /// in history. Bytes that do not have this digest any more are damage.
-    pub async fn body(&self, digest: Digest) -> Result<Option<Bytes>, LedgerError> {
-        self.ask(|reply| Request::Body(digest, reply)).await
+    /// The bytes of received, accepted or historic configurations, of those that an open intent installs, and of files kept
+    /// in history; what is gone is left out. Bytes that do not have their digest any more are damage.
+    pub async fn bodies(&self, digests: Vec<Digest>) -> Result<Bodies, LedgerError> {
+        self.ask(|reply| Request::Bodies(digests, reply)).await
     }
 
-    /// All changes in one commit, or none. FULL, unless every change is a session that was renewed. Bodies that nothing
-    /// names any more go. A caller that stops waiting does not stop the commit.
+    /// All changes in one commit, or none. On disk when it is confirmed, unless every change is a session that was renewed or
+    /// a configuration that was received: a power cut may take these, the last received first, and both come again. What was
+    /// received is on disk 10 ms later. Bodies that nothing names any more go. A caller that stops waiting does not stop
+    /// the commit.
     ///
     /// An error is not tried again here; after an I/O error the next request gets a new connection. Where the ledger's files
     /// have been removed under us, they are written anew first, with all that they held; where others lie there now, or
@@ -124,11 +127,11 @@ impl Ledger {
         let directory = Directory::at(directory);
         directory.make()?;
         let lock = Arc::new(directory.lock()?);
-        let (store, moved_aside) = Store::open(&directory, Arc::clone(&lock), limits, now)?;
+        let (mut store, moved_aside) = Store::open(&directory, Arc::clone(&lock), limits, now)?;
         let (requests, incoming) = channel();
         let thread = Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || thread::serve(store, &incoming, &Clock::system()))
+            .spawn(move || thread::serve(&mut store, &incoming, &Clock::system()))
             .map_err(|error| LedgerError::io("start a thread for", directory.path(), error))?;
         let ledger = Ledger {
             shared: Arc::new(Shared {

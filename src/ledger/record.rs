@@ -158,7 +158,7 @@ pub enum Direction {
 /// A service's part in an intent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct IntentService {
-    /// Per target what it had acknowledged when the transaction began; a target that is missing here had no row.
+    /// Per target of the transaction what it had acknowledged when that began; a target that is missing here had no row.
     pub acknowledged: BTreeMap<TargetPath, Option<Digest>>,
     /// It ran when the transaction began.
     pub ran: bool,

@@ -41,6 +41,8 @@ pub(super) struct Store {
     log_pages: usize,
     /// What opening read to see whether it can be read; the first `load` takes it.
     read_at_open: Option<State>,
+    /// The log holds a configuration that no sync has followed.
+    unsynced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ enum Synchronous {
 
 impl Synchronous {
     fn of(changes: &[Change]) -> Synchronous {
-        if may_be_lost(changes) {
+        if comes_again(changes) {
             Synchronous::Normal
         } else {
             Synchronous::Full
@@ -61,15 +63,24 @@ impl Synchronous {
 
 /// A renewed session that is lost costs a new session, nothing else.
 pub(super) fn may_be_lost(changes: &[Change]) -> bool {
-    changes.iter().all(|change| {
-        matches!(
-            change,
-            Change::Session {
-                session: Some(_),
-                ..
-            }
-        )
-    })
+    changes.iter().all(is_renewal)
+}
+
+/// A configuration that is lost together with the token that came with it comes again with a new session. Whatever is built
+/// on it is a later commit, and no power cut keeps that one without this.
+fn comes_again(changes: &[Change]) -> bool {
+    let comes = |change: &Change| is_renewal(change) || matches!(change, Change::Received { .. });
+    changes.iter().all(comes)
+}
+
+fn is_renewal(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Session {
+            session: Some(_),
+            ..
+        }
+    )
 }
 
 impl Store {
@@ -135,6 +146,7 @@ impl Store {
             history_bytes: Some(state.history_bytes),
             log_pages: 0,
             read_at_open: Some(state),
+            unsynced: false,
         })
     }
 
@@ -233,7 +245,28 @@ impl Store {
             }
         }
         transaction.commit()?;
+        let received = |change: &Change| matches!(change, Change::Received { .. });
+        self.unsynced = !full && (self.unsynced || group.iter().flatten().any(received));
         Ok(())
+    }
+
+    /// [`Store::sync`] is owed.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Makes what was received last through a power cut. What fails here fails no commit: the next one builds on a log that
+    /// has been brought home.
+    pub(super) fn sync(&mut self) {
+        self.unsynced = false;
+        if let Err(error) = self.directory.sync_log() {
+            self.connection = None;
+            self.suspect = true;
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what was received last may not last through a power cut"
+            );
+        }
     }
 
     /// Nothing is committed to files that are not in the state directory any more, or while somebody else has it.
@@ -469,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_renewed_session_may_be_lost_in_a_power_cut() {
+    fn only_what_comes_again_may_be_lost_in_a_power_cut() {
         let session = |session| Change::Session {
             identity: crate::protocol::Identity("a".into()),
             session,
@@ -483,7 +516,16 @@ mod tests {
             fresh: true,
         }));
         let other = Change::IntentClosed { id: 1 };
+        let received = Change::Received {
+            identity: crate::protocol::Identity("a".into()),
+            configuration: crate::protocol::Configuration::new(Default::default(), None, None),
+            at: Timestamp::UNIX_EPOCH,
+        };
         let normal = Synchronous::Normal;
+        let together = [received.clone(), renewed.clone()];
+        assert_eq!(Synchronous::of(&together), normal);
+        assert!(!may_be_lost(&together), "it is synced soon");
+        assert_ne!(Synchronous::of(&[received, other.clone()]), normal);
         assert_eq!(Synchronous::of(std::slice::from_ref(&renewed)), normal);
         assert_ne!(Synchronous::of(&[session(None)]), normal);
         assert_ne!(Synchronous::of(&[renewed, other]), normal);

@@ -1,5 +1,6 @@
 //! The thread that owns the connection, and how it is asked.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -18,25 +19,54 @@ const GROUP: usize = 1024;
 /// than anybody notices, because a queue plans what a tick brought when all its sessions are kept.
 const COMPANY: Duration = Duration::from_millis(10);
 
+/// What was received is synced after this, unless a commit that is synced has come: its transaction makes one at once, as
+/// a rule, and need not wait for two.
+const SYNC: Duration = Duration::from_millis(10);
+
+/// Bytes by their digest.
+pub type Bodies = BTreeMap<Digest, Bytes>;
+
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 pub(super) enum Request {
     Load(Reply<State>),
-    Body(Digest, Reply<Option<Bytes>>),
+    Bodies(Vec<Digest>, Reply<Bodies>),
     Commit(Vec<Change>, Reply<()>),
 }
 
 /// Serves until the last sender is gone. Requests are served in the order in which they came. Whoever has stopped
 /// waiting for a reply does not get it; the commit counts.
-pub(super) fn serve(mut store: Store, requests: &Receiver<Request>, clock: &Clock) {
+pub(super) fn serve(store: &mut Store, requests: &Receiver<Request>, clock: &Clock) {
     let mut put_back = None;
-    while let Some(request) = put_back.take().or_else(|| requests.recv().ok()) {
+    let mut sync_at = None;
+    loop {
+        let now = clock.now().steady;
+        sync_at = store.is_unsynced().then(|| sync_at.unwrap_or(now + SYNC));
+        let left = sync_at.map(|at: Duration| at.saturating_sub(now));
+        if left == Some(Duration::ZERO) {
+            store.sync();
+            continue;
+        }
+        let next = match (put_back.take(), left) {
+            (Some(request), _) => Ok(request),
+            (None, None) => requests.recv().map_err(RecvTimeoutError::from),
+            (None, Some(left)) => requests.recv_timeout(left),
+        };
+        let request = match next {
+            Ok(request) => request,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         match request {
             Request::Load(reply) => {
                 let _ = reply.send(store.load());
             }
-            Request::Body(digest, reply) => {
-                let _ = reply.send(store.body(digest));
+            Request::Bodies(digests, reply) => {
+                let bodies = digests.into_iter().filter_map(|digest| {
+                    let body = store.body(digest).transpose()?;
+                    Some(body.map(|body| (digest, body)))
+                });
+                let _ = reply.send(bodies.collect());
             }
             Request::Commit(changes, reply) => {
                 let mut group = Group::of(changes, reply);
@@ -96,13 +126,16 @@ impl Group {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Sender, channel};
+    use std::sync::{Arc, Mutex};
 
     use jiff::Timestamp;
 
     use super::*;
     use crate::clock::Now;
+    use crate::ledger::directory::Directory;
+    use crate::ledger::limits::Limits;
     use crate::ledger::{SavedSession, SavedToken};
-    use crate::protocol::Identity;
+    use crate::protocol::{Configuration, Identity};
 
     fn session(identity: &str) -> Change {
         Change::Session {
@@ -167,6 +200,53 @@ mod tests {
         assert!(group.gather(&requests, &for_ever()).is_none());
         assert_eq!((group.changes.len(), group.urgent), (4, true));
         drop(to);
+    }
+
+    /// What is owed after this much time has passed between what was received and a question.
+    fn unsynced_after(passed: Duration) -> bool {
+        let directory = tempfile::tempdir().unwrap();
+        let at = Directory::at(directory.path());
+        at.make().unwrap();
+        let lock = Arc::new(at.lock().unwrap());
+        let opened = Store::open(&at, lock, Limits::default(), Timestamp::UNIX_EPOCH);
+        let (mut store, _) = opened.unwrap();
+        let steady = Arc::new(Mutex::new(Duration::ZERO));
+        let read = Arc::clone(&steady);
+        let clock = Clock::of(move || Now {
+            wall: Timestamp::UNIX_EPOCH,
+            steady: *read.lock().unwrap(),
+        });
+        let received = Change::Received {
+            identity: Identity("a".into()),
+            configuration: Configuration::new(Bytes::from_static(b"x"), None, None),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let (to, requests) = channel();
+        std::thread::scope(|scope| {
+            let (store, clock) = (&mut store, &clock);
+            scope.spawn(move || serve(store, &requests, clock));
+            let (reply, done) = oneshot::channel();
+            to.send(Request::Commit(vec![received], reply)).unwrap();
+            done.blocking_recv().unwrap().unwrap();
+            let ask = || {
+                let (reply, loaded) = oneshot::channel();
+                to.send(Request::Load(reply)).unwrap();
+                loaded.blocking_recv().unwrap().unwrap();
+            };
+            // Its answer comes after the wait has begun, and the second's after what the first found owed.
+            ask();
+            *steady.lock().unwrap() += passed;
+            ask();
+            ask();
+            drop(to);
+        });
+        store.is_unsynced()
+    }
+
+    #[test]
+    fn what_was_received_is_synced_when_no_commit_has_done_it_in_time() {
+        assert!(unsynced_after(SYNC / 2));
+        assert!(!unsynced_after(SYNC));
     }
 
     #[test]

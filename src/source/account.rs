@@ -180,9 +180,9 @@ pub fn local_client(endpoint: &str, http: Http) -> Result<Client, String> {
 
 fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("the endpoint is no URL: {error}"))?;
-    match url.has_host() {
+    match url.has_host() && matches!(url.scheme(), "http" | "https") {
         true => Ok(url),
-        false => Err("the endpoint is no URL with a host".to_owned()),
+        false => Err("the endpoint is no http or https URL with a host".to_owned()),
     }
 }
 

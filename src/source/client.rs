@@ -38,6 +38,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     http: Http,
     endpoint: Url,
+    shown: String,
     region: String,
     agent: HeaderValue,
     credentials: CachedCredentials,
@@ -78,6 +79,7 @@ impl Client {
         };
         Client(Arc::new(Inner {
             http: config.http,
+            shown: shown(&config.endpoint),
             endpoint: config.endpoint,
             region: config.region,
             // The name's own type allows nothing that a header does not.
@@ -86,6 +88,15 @@ impl Client {
             settings: SigningSettings::default(),
             clock: config.clock,
         }))
+    }
+
+    /// The endpoint, for messages.
+    pub fn endpoint(&self) -> &str {
+        &self.0.shown
+    }
+
+    pub fn region(&self) -> &str {
+        &self.0.region
     }
 
     /// StartConfigurationSession.
@@ -184,6 +195,16 @@ impl fmt::Debug for Client {
 
 fn escaped(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, RESERVED)
+}
+
+/// Without what may be a password.
+pub(super) fn shown(endpoint: &Url) -> String {
+    let port = endpoint
+        .port()
+        .map_or(String::new(), |port| format!(":{port}"));
+    let host = endpoint.host_str().unwrap_or_default();
+    let path = endpoint.path().trim_end_matches('/');
+    format!("{}://{host}{port}{path}", endpoint.scheme())
 }
 
 /// The words of libraries that quote neither keys nor the request.

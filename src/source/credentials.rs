@@ -9,6 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 
@@ -20,6 +21,9 @@ const MARGIN: Duration = Duration::from_secs(10);
 const LIFE: Duration = Duration::from_secs(15 * 60);
 /// Whoever asks this soon after a failure gets the same failure: a thousand profiles ask one provider at once.
 const FAILURE_HOLDS: Duration = Duration::from_secs(1);
+/// A look-up that has not ended by then is given up. Sooner none is begun beside it: a `credential_process` that hangs
+/// would leave a process for every poll.
+const GIVEN_UP: Duration = LIFE;
 /// Credentials that the service has refused are replaced, but no sooner than this after they were got.
 const DOUBTED_AFTER: Duration = Duration::from_secs(10);
 
@@ -27,6 +31,7 @@ const DOUBTED_AFTER: Duration = Duration::from_secs(10);
 pub struct CachedCredentials {
     provider: Option<SharedCredentialsProvider>,
     clock: Clock,
+    patience: Duration,
     held: Mutex<Held>,
 }
 
@@ -38,6 +43,9 @@ struct Held {
     look_again: Duration,
     /// The last one, and until when it serves others.
     failure: Option<(Duration, Arc<CredentialsError>)>,
+    /// The look-up that has not ended, if there is one, and since when.
+    asked: JoinSet<Result<Credentials, CredentialsError>>,
+    asked_at: Duration,
 }
 
 impl CachedCredentials {
@@ -45,6 +53,7 @@ impl CachedCredentials {
         CachedCredentials {
             provider,
             clock,
+            patience: PATIENCE,
             held: Mutex::default(),
         }
     }
@@ -71,7 +80,7 @@ impl CachedCredentials {
             let failure = Arc::clone(failure);
             return still_good.ok_or(failure);
         }
-        let looked = self.look_up().await;
+        let looked = self.look_up(&mut held, now.steady).await;
         let now = self.clock.now();
         match looked {
             Ok(credentials) => {
@@ -80,7 +89,7 @@ impl CachedCredentials {
                     identity: Some(identity.clone()),
                     got: now.steady,
                     look_again: now.steady.saturating_add(LIFE),
-                    failure: None,
+                    ..Held::default()
                 };
                 Ok(identity)
             }
@@ -101,15 +110,29 @@ impl CachedCredentials {
         }
     }
 
-    async fn look_up(&self) -> Result<Credentials, CredentialsError> {
+    /// What a look-up that was too slow brings serves whoever asks next.
+    async fn look_up(
+        &self,
+        held: &mut Held,
+        now: Duration,
+    ) -> Result<Credentials, CredentialsError> {
         let Some(provider) = &self.provider else {
             return Err(CredentialsError::not_loaded("no provider is configured"));
         };
-        // Boxed: the chain of providers is large, and nearly every call does without it.
-        let asked = Box::pin(provider.provide_credentials());
-        tokio::time::timeout(PATIENCE, asked)
-            .await
-            .unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(PATIENCE)))
+        if now >= held.asked_at.saturating_add(GIVEN_UP) {
+            held.asked = JoinSet::new();
+        }
+        if held.asked.is_empty() {
+            let provider = provider.clone();
+            held.asked_at = now;
+            held.asked
+                .spawn(async move { provider.provide_credentials().await });
+        }
+        match tokio::time::timeout(self.patience, held.asked.join_next()).await {
+            Ok(Some(Ok(looked))) => looked,
+            Ok(Some(Err(error))) => Err(CredentialsError::unhandled(error)),
+            Ok(None) | Err(_) => Err(CredentialsError::provider_timed_out(self.patience)),
+        }
     }
 }
 
@@ -125,6 +148,7 @@ mod tests {
 
     use aws_credential_types::provider::future;
     use jiff::{SignedDuration, Timestamp};
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::clock::Now;
@@ -239,6 +263,43 @@ mod tests {
             assert_eq!(scene.at(0).await, is("-", 1));
         }
         assert_eq!(scene.at(1).await, is("-", 2));
+    }
+
+    /// Each look-up waits for a permit.
+    #[derive(Debug)]
+    struct Slow(Arc<AtomicU64>, Arc<Semaphore>);
+
+    impl ProvideCredentials for Slow {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+            future::ProvideCredentials::new(async move {
+                self.1.acquire().await.unwrap().forget();
+                let id = format!("AKID{number}");
+                Ok(Credentials::new(id, "s", None, None, "test"))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn one_look_up_is_under_way_and_what_it_brings_late_serves_whoever_asks_next() {
+        let mut scene = Scene::new(0, None);
+        let permits = Arc::new(Semaphore::new(0));
+        let slow = Slow(Arc::clone(&scene.asked), Arc::clone(&permits));
+        scene.held.provider = Some(SharedCredentialsProvider::new(slow));
+        scene.held.patience = Duration::from_millis(10);
+        for second in [0, 6, 12] {
+            assert_eq!(scene.at(second).await, is("-", 1));
+        }
+        permits.add_permits(1);
+        assert_eq!(scene.at(18).await, is("AKID1", 1));
+        // The next one hangs, and is given up after a quarter of an hour.
+        assert_eq!(scene.at(918).await, is("AKID1", 2));
+        scene.held.held.lock().await.identity = None;
+        assert_eq!(scene.at(1817).await, is("-", 2));
+        assert_eq!(scene.at(1818).await, is("-", 3));
     }
 
     #[tokio::test]

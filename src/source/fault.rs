@@ -1,14 +1,15 @@
 //! Why a call brought nothing, in one line that an operator can act on.
 
-use std::error::Error as StdError;
-
 use aws_credential_types::provider::error::CredentialsError;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::client::Failure;
+use super::environment::{Environment, Named};
 use super::exchange::Trouble;
+use super::lack::Lack;
+use super::proxy;
 use super::refusal::Refusal;
-use crate::words::{escape, last_cause};
+use crate::words::escape;
 
 /// The longest text of somebody else's that a message carries, in characters.
 const LONGEST_FOREIGN: usize = 300;
@@ -82,7 +83,7 @@ impl Fault {
         let message = format!(
             "{}: {what}; check that {} is an AppConfig Data endpoint and that no proxy answers in its place",
             call.head(),
-            call.endpoint,
+            call.place(),
         );
         Fault {
             kind: FaultKind::Operator,
@@ -153,19 +154,19 @@ fn kind_of(operation: Operation, refusal: &Refusal) -> FaultKind {
 fn of_trouble(call: &Call<'_>, trouble: &Trouble) -> Fault {
     match trouble {
         Trouble::NotConnected(reason) => {
-            let what = format!("cannot connect to {}: {}", call.endpoint, clean(reason));
+            let what = format!("cannot connect to {}: {}", call.place(), clean(reason));
             let next = "is the endpoint right and reachable?";
             call.fault(FaultKind::Lost, false, &what, next)
         }
         Trouble::Lost(_) | Trouble::TimedOut => {
             let what = clean(&trouble.to_string());
-            let next = format!("is {} up and reachable?", call.endpoint);
+            let next = format!("is {} up and reachable?", call.place());
             call.fault(FaultKind::Lost, true, &what, &next)
         }
         Trouble::Tls(_) => call.fault(
             FaultKind::Operator,
             false,
-            &format!("{}: {trouble}", call.endpoint),
+            &format!("{}: {trouble}", call.place()),
             "check the endpoint's scheme and name, this machine's clock, and name a private authority \
              in `aws.ca_bundle` or AWS_CA_BUNDLE",
         ),
@@ -187,42 +188,14 @@ fn of_trouble(call: &Call<'_>, trouble: &Trouble) -> Fault {
 
 /// No credentials: whether somebody said no, or could not be reached, makes the difference.
 fn of_credentials(call: &Call<'_>, error: &CredentialsError) -> Fault {
-    let remedy = "check the credentials of this process (environment, shared config files, instance or task \
-                  role), `aws.credentials_profile` and `assume_role`";
-    let cause = clean(without_output(&last_cause(error).to_string()));
-    // The SDK has no type of its own for it that is public.
-    let remedy = if cause.contains("SSO token") {
-        "run `aws sso login` for this profile, as the user and with the home directory of this process"
-    } else {
-        remedy
+    let role = call.profile.assume_role.as_ref();
+    let role = role.map(|role| role.role_arn.as_str());
+    let lack = Lack::of(error, &Named::of_process(), role);
+    let kind = match lack.passing {
+        true => FaultKind::Lost,
+        false => FaultKind::Operator,
     };
-    let unreachable = matches!(
-        find::<Trouble>(error),
-        Some(Trouble::NotConnected(_) | Trouble::Lost(_) | Trouble::TimedOut)
-    );
-    let (kind, what) = match error {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            (FaultKind::Operator, "no credentials were found".to_owned())
-        }
-        CredentialsError::ProviderTimedOut(_) => (
-            FaultKind::Lost,
-            "the credentials' provider did not answer in time".to_owned(),
-        ),
-        _ => {
-            let kind = if unreachable {
-                FaultKind::Lost
-            } else {
-                FaultKind::Operator
-            };
-            (kind, format!("cannot get credentials: {cause}"))
-        }
-    };
-    call.fault(kind, false, &what, remedy)
-}
-
-/// The SDK quotes what a `credential_process` wrote to its standard error, which may hold a secret.
-pub(super) fn without_output(cause: &str) -> &str {
-    cause.split("Stderr:").next().unwrap_or_default().trim_end()
+    call.fault(kind, false, &lack.what, &lack.next)
 }
 
 /// What to do about an answer that says no.
@@ -241,7 +214,7 @@ fn remedy(call: &Call<'_>, code: &str, status: u16) -> String {
             "check the names of application, environment and configuration profile, and `poll_interval`".to_owned()
         }
         "" if status == 404 || !(400..500).contains(&status) => {
-            format!("check that {} is an AppConfig Data endpoint", call.endpoint)
+            format!("check that {} is an AppConfig Data endpoint", call.place())
         }
         _ => "check endpoint, region, credentials and permissions".to_owned(),
     }
@@ -256,6 +229,16 @@ impl Call<'_> {
             "no region is known",
             "set `aws.region`, AWS_REGION, or `region` in the shared config file",
         )
+    }
+
+    /// The endpoint, with the proxy that stands before it.
+    fn place(&self) -> String {
+        let url = self.endpoint.parse().ok();
+        let proxy = url.and_then(|url| proxy::of(&Environment::of_process(), &url));
+        let through = proxy.map_or(String::new(), |(proxy, variable)| {
+            format!(" (through the proxy {proxy}, {variable})")
+        });
+        format!("{}{through}", self.endpoint)
     }
 
     fn head(&self) -> String {
@@ -278,7 +261,8 @@ impl Call<'_> {
     /// Nothing was sent.
     pub(super) fn unmakeable(&self, why: &str) -> Fault {
         let what = format!("cannot make the request: {}", clean(why));
-        let next = "check region, endpoint and the AWS_ variables";
+        let next = "check the region and where the endpoint comes from (`aws.endpoint_url`, \
+                    AWS_ENDPOINT_URL_APPCONFIGDATA, AWS_ENDPOINT_URL, `endpoint_url` of the shared config file)";
         self.fault(FaultKind::Operator, false, &what, next)
     }
 
@@ -304,19 +288,6 @@ fn clean(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-/// The first cause of this type. The SDK's own rendering of a chain prints the whole raw response, so the chain is only
-/// ever searched.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod credentials;
 mod environment;
 mod exchange;
 mod fault;
+mod lack;
 mod network;
 mod proxy;
 mod refusal;
@@ -21,6 +22,7 @@ mod trust;
 pub use answer::Answer;
 pub use exchange::Trouble;
 pub use fault::{Fault, FaultKind};
+pub use lack::Lack;
 pub use survey::{Caller, NoEndpoint, Survey, Who};
 pub use token::Token;
 
@@ -161,6 +163,7 @@ impl Source {
             required_minimum_poll_interval_in_seconds: (interval > 0).then_some(interval.into()),
         };
         let client = self.client(&call).await?;
+        let call = self.to(call, &client);
         let turn = self.0.calls.acquire().await;
         let answered = client.start(&request).await;
         drop(turn);
@@ -179,6 +182,7 @@ impl Source {
         let token = token.reveal();
         let call = self.call(Operation::GetLatestConfiguration, profile, Some(token));
         let client = self.client(&call).await?;
+        let call = self.to(call, &client);
         let turn = self.0.calls.acquire().await;
         let answered = client.get(token).await;
         drop(turn);
@@ -207,6 +211,18 @@ impl Source {
             region,
             endpoint,
             token,
+        }
+    }
+
+    /// The call with the endpoint and the region that this client knows.
+    fn to<'a>(&self, call: Call<'a>, client: &'a Client) -> Call<'a> {
+        match &self.0.place {
+            Place::Local { .. } => call,
+            Place::Aws { .. } => Call {
+                endpoint: client.endpoint(),
+                region: client.region(),
+                ..call
+            },
         }
     }
 

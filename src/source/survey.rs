@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
 use jiff::Timestamp;
 
 use super::account::{Account, CONNECT_TIMEOUT, OPERATION_TIMEOUT, endpoint};
 use super::connector::Connections;
-use super::environment::Environment;
+use super::environment::{Environment, Named};
 use super::exchange::{Http, Trouble};
-use super::fault::{Fault, without_output};
-use super::{proxy, trust};
+use super::fault::Fault;
+use super::lack::{Lack, find};
+use super::{client, proxy, trust};
 use crate::settings::{AwsSettings, is_loopback};
 use crate::words::{last_cause, one_line};
 
@@ -112,13 +114,9 @@ impl Survey {
 
     /// The endpoint without what may be a password; empty where none is known.
     pub fn shown(&self) -> String {
-        let Ok(url) = &self.endpoint else {
-            return String::new();
-        };
-        let scheme = url.scheme_str().unwrap_or("http");
-        let authority = url.authority().map_or("", |authority| authority.as_str());
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        format!("{scheme}://{host}")
+        let url = self.endpoint.as_ref().ok().map(ToString::to_string);
+        let url = url.and_then(|url| reqwest::Url::parse(&url).ok());
+        url.as_ref().map(client::shown).unwrap_or_default()
     }
 
     /// On this machine nobody checks credentials, as a rule.
@@ -154,25 +152,24 @@ impl Survey {
     }
 
     /// Asks the chain of providers; `Err`: why there are none.
-    pub async fn caller(&self) -> Result<Caller, String> {
+    pub async fn caller(&self) -> Result<Caller, Lack> {
         let provider = self
             .config
             .as_ref()
             .and_then(SdkConfig::credentials_provider);
         let Some(provider) = provider else {
-            return Err("no provider is configured".to_owned());
+            let error = CredentialsError::not_loaded_no_source();
+            return Err(Lack::of(&error, &Named::of_process(), None));
         };
         let credentials = provider.provide_credentials();
         let limit = OPERATION_TIMEOUT.saturating_add(Duration::from_secs(5));
         let credentials = match tokio::time::timeout(limit, credentials).await {
             Ok(Ok(credentials)) => credentials,
-            Ok(Err(error)) => {
-                return Err(one_line(
-                    without_output(&last_cause(&error).to_string()),
-                    LONGEST,
-                ));
+            Ok(Err(error)) => return Err(Lack::of(&error, &Named::of_process(), None)),
+            Err(_) => {
+                let error = CredentialsError::provider_timed_out(limit);
+                return Err(Lack::of(&error, &Named::of_process(), None));
             }
-            Err(_) => return Err("no answer in time".to_owned()),
         };
         // There is no other way to the provider's name; the SDK prints no secret here.
         let shown = format!("{credentials:?}");
@@ -197,8 +194,10 @@ impl Survey {
             return None;
         }
         let asked = aws_sdk_sts::Client::new(config).get_caller_identity();
-        let reason = |error: &(dyn std::error::Error + 'static)| {
-            one_line(without_output(&last_cause(error).to_string()), LONGEST)
+        // The provider is asked once more for this call.
+        let reason = |error: &(dyn std::error::Error + 'static)| match find(error) {
+            Some(error) => Lack::of(error, &Named::of_process(), None).what,
+            None => one_line(&last_cause(error).to_string(), LONGEST),
         };
         Some(match Box::pin(asked.send()).await {
             Ok(answer) => match answer.arn() {

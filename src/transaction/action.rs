@@ -1,10 +1,11 @@
 //! What goes into a queue's machine and what comes out: events, actions, outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::install::{Metadata, Placement, WentBack};
-use crate::ledger::{Change, Installed, Refusal, ServiceRecord, Version};
+use crate::ledger::{Change, Installed, Refusal, ServiceRecord, State, Version};
 use crate::protocol::Digest;
 use crate::protocol::Identity;
 use crate::service::{Running, Verdict};
@@ -34,6 +35,8 @@ pub enum Event {
     StagedChecked(BTreeMap<TargetPath, Verdict>),
     Baselined(BTreeMap<ServiceName, Baseline>),
     Committed(Result<(), String>),
+    /// Of [`Action::Open`]: the commit's result, and whether the present files are kept.
+    Opened(Result<(), String>, bool),
     /// Where it failed, or was not even begun, and why.
     Swapped(Result<(), (Vec<TargetPath>, String)>),
     Answered(Answers),
@@ -47,6 +50,8 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub enum Action {
     Plan {
+        /// No other step holds it: whatever a poll changes meanwhile makes a copy of it all.
+        state: Arc<State>,
         scope: Scope,
         forced: BTreeMap<TargetPath, Placement>,
         barred: BTreeMap<TargetPath, String>,
@@ -64,10 +69,17 @@ pub enum Action {
     Baseline(BTreeSet<ServiceName>),
     /// On success the machine's own state has already taken the changes in when the event has been handled.
     Commit(Vec<Change>),
+    /// As `Commit`, of an intent. Meanwhile the present files are kept: nothing is renamed before both are on disk.
+    Open {
+        changes: Vec<Change>,
+        placements: Vec<Placement>,
+    },
     /// Puts `undo` back, then keeps and renames `placements`.
     Swap {
         undo: Vec<Placement>,
         placements: Vec<Placement>,
+        /// They are kept already.
+        kept: bool,
     },
     Ask {
         step: Step,

@@ -216,16 +216,8 @@ impl Machine {
             installed: None,
         }));
         changes.extend(back.quarantine.clone().map(Change::Quarantined));
-        let mut installed = self.installed();
-        for (path, row) in &back.intent.before.installed {
-            match row {
-                Some(row) => installed.insert(path.clone(), row.clone()),
-                None => installed.remove(path),
-            };
-        }
-        for path in &back.gone {
-            installed.remove(path);
-        }
+        let mut made = back.intent.before.installed.clone();
+        made.extend(back.gone.iter().map(|path| (path.clone(), None)));
         for (name, service) in &back.intent.services {
             if !self.component.services.contains_key(name) {
                 continue;
@@ -257,7 +249,7 @@ impl Machine {
                 record.condition,
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             ) {
-                changes.extend(self.settle_pairs(name, &installed));
+                changes.extend(self.settle_pairs(name, &made));
             } else {
                 changes.extend(self.unsettle_pairs(name, &back.intent.placements));
             }

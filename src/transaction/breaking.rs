@@ -33,7 +33,9 @@ impl Machine {
                 actions
             }
             // Whether the commit arrived is not known: the ledger is the only witness.
-            Phase::Opening(open, changes) => self.opened(open, changes, Err(reason), now, random),
+            Phase::Opening(open, changes) => {
+                self.opened(open, changes, Err(reason), false, now, random)
+            }
             Phase::Swapping(open)
             | Phase::Checking(open)
             | Phase::Notifying(open)

@@ -95,7 +95,8 @@ impl Planner<'_> {
     ) -> Result<Candidate, String> {
         let accepted = self.state.accepted.get(identity);
         let candidate = self.candidate(Some(&pin.version), accepted);
-        let candidate = candidate.ok_or("its bytes have left the history")?;
+        let candidate = candidate
+            .ok_or("its bytes have left the history; `appconfigd history` shows what there is")?;
         let judged = self.judge(profiles, identity, &candidate, accepted);
         let checked = self
             .turned_down

@@ -1,8 +1,10 @@
 //! The commit that ends a transaction well.
 
+use std::collections::BTreeMap;
+
 use crate::clock::Now;
 use crate::install::{Kept, Placement};
-use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord, Table};
+use crate::ledger::{Change, Direction, Installed, Intent, ServiceCondition, ServiceRecord};
 use crate::protocol::Identity;
 use crate::service::Verdict;
 use crate::settings::{ServiceName, TargetPath};
@@ -16,7 +18,7 @@ impl Machine {
     /// The commit that ends a transaction well.
     pub(super) fn close(&mut self, mut open: Open, now: Now) -> Vec<Action> {
         let mut changes = Vec::new();
-        let mut installed = self.installed();
+        let mut made = BTreeMap::new();
         for change in &open.plan.changes {
             let row = Installed {
                 digest: change.digest,
@@ -24,7 +26,7 @@ impl Machine {
                 since: now.wall,
                 parts: change.parts.clone(),
             };
-            installed.insert(change.target.clone(), row.clone());
+            made.insert(change.target.clone(), Some(row.clone()));
             changes.push(Change::Installed {
                 target: change.target.clone(),
                 installed: Some(row),
@@ -32,7 +34,7 @@ impl Machine {
         }
         for placement in &open.undo {
             if placement.kept == Kept::Absent {
-                installed.remove(&placement.target);
+                made.insert(placement.target.clone(), None);
                 let target = placement.target.clone();
                 changes.push(Change::Installed {
                     target,
@@ -64,7 +66,7 @@ impl Machine {
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             );
             if told {
-                changes.extend(self.settle_pairs(name, &installed));
+                changes.extend(self.settle_pairs(name, &made));
             }
             let pending = matches!(
                 record.condition,
@@ -151,29 +153,36 @@ impl Machine {
         old
     }
 
-    /// The service knows of all that is installed, and of all that is gone.
+    /// The service knows of all that is installed, and of all that is gone: rows that are others by that. `made` is what
+    /// the same commit installs and takes away.
     pub(super) fn settle_pairs(
         &self,
         service: &ServiceName,
-        installed: &Table<TargetPath, Installed>,
+        made: &BTreeMap<TargetPath, Option<Installed>>,
     ) -> Vec<Change> {
         let rows = self.state.acknowledged.get(service);
-        let pair = |target: TargetPath| {
-            let service = service.clone();
-            match installed.get(&target) {
-                Some(row) => Some(Change::Acknowledged {
-                    digest: Some(row.known_to(&service)),
-                    service,
-                    target,
+        let pair = |target: &TargetPath| {
+            let installed = match made.get(target) {
+                Some(row) => row.as_ref(),
+                None => self.state.installed.get(target),
+            };
+            let told = rows.and_then(|rows| rows.get(target));
+            match (installed.map(|row| row.known_to(service)), told) {
+                (Some(known), Some(Some(told))) if known == *told => None,
+                (None, None) => None,
+                (Some(known), _) => Some(Change::Acknowledged {
+                    service: service.clone(),
+                    target: target.clone(),
+                    digest: Some(known),
                 }),
-                None if rows.is_some_and(|rows| rows.contains_key(&target)) => {
-                    Some(Change::AcknowledgementDropped { service, target })
-                }
-                None => None,
+                (None, Some(_)) => Some(Change::AcknowledgementDropped {
+                    service: service.clone(),
+                    target: target.clone(),
+                }),
             }
         };
-        let depends = self.component.dependencies(service);
-        let pairs = depends.iter().cloned().filter_map(pair);
+        let pairs = self.component.dependencies(service).iter();
+        let pairs = pairs.filter_map(pair);
         pairs.chain(self.settle_watches(service)).collect()
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::{Change, Installed, Intent};
 use crate::protocol::{Digest, Identity};
-use crate::settings::{OnStart, ServiceName, Target, TargetPath};
+use crate::settings::{OnStart, Service, ServiceName, Target, TargetPath};
 
 use super::action::Action;
 use super::candidates::Candidate;
@@ -40,13 +40,14 @@ impl Planner<'_> {
 
 impl Machine {
     /// A change of this target may be one for this service.
-    pub(super) fn concerns(&self, service: &ServiceName, path: &TargetPath) -> bool {
-        let service = self.component.services.get(service);
-        let target = self.component.targets.get(path);
-        match (service, target) {
-            (Some(service), Some(target)) => service.conditions.concern(target),
-            _ => true,
-        }
+    pub(super) fn concerns(&self, service: &Service, path: &TargetPath) -> bool {
+        // Asked of every target again and again; nearly no service has a condition.
+        service.conditions.when_changed.is_none()
+            || self
+                .component
+                .targets
+                .get(path)
+                .is_none_or(|target| service.conditions.concern(target))
     }
 
     /// The services that are told of a transaction; the others only check it, since what they depend on has not changed.
@@ -111,10 +112,11 @@ impl Machine {
         let mut changes = Vec::new();
         for name in &self.greeted {
             let rows = self.state.acknowledged.get(name).into_iter().flatten();
+            let service = self.component.services.get(name);
             let known = rows.filter(|(path, told)| {
                 told.is_some()
                     && self.state.installed.contains_key(*path)
-                    && self.concerns(name, path)
+                    && service.is_none_or(|service| self.concerns(service, path))
             });
             changes.extend(known.map(|(path, _)| Change::Acknowledged {
                 service: name.clone(),

@@ -5,7 +5,7 @@
 //! always the newest.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -67,6 +67,8 @@ pub struct Machine {
     /// Drift that is left alone and has been said.
     pub(super) reported: BTreeMap<TargetPath, Found>,
     pub(super) failures: u32,
+    /// Services that do not know of what is installed; looked for when somebody asks, until the state has changed.
+    pub(super) behind: OnceLock<BTreeSet<ServiceName>>,
 }
 
 /// Why a profile's newest version is not what counts, where it is not refused.
@@ -111,6 +113,7 @@ impl Machine {
             left_out: BTreeMap::new(),
             reported: BTreeMap::new(),
             failures: 0,
+            behind: OnceLock::new(),
         }
     }
 
@@ -133,8 +136,8 @@ impl Machine {
                 // Why the version before was left out says nothing about this one.
                 self.left_out.remove(identity);
             }
-            Arc::make_mut(&mut self.state).apply(change);
         }
+        self.take_in(changes);
     }
 
     /// Forgets what staged checks have turned down, targets that are barred and pauses of services: the next event tries again.
@@ -175,6 +178,12 @@ impl Machine {
             Event::StagedChecked(verdicts) => self.staged_checked(verdicts, now, random),
             Event::Baselined(baseline) => self.baselined(baseline, now, random),
             Event::Committed(result) => self.committed(result, now, random),
+            Event::Opened(result, kept) => match std::mem::replace(&mut self.phase, Phase::Idle) {
+                Phase::Opening(open, changes) => {
+                    self.opened(open, changes, result, kept, now, random)
+                }
+                other => self.unexpected(other, "a transaction was opened"),
+            },
             Event::Swapped(result) => self.swapped(result, now, random),
             Event::Answered(answers) => self.answered(answers, now, random),
             Event::PutBack(results) => self.went_back(results, now, random),
@@ -187,7 +196,9 @@ impl Machine {
             return Vec::new();
         }
         if self.rolling.is_some() {
-            let mut actions = self.rolled_back(Err("it could not be carried out".to_owned()));
+            let mut actions = self.rolled_back(Err(
+                "it came to nothing; `appconfigd status` shows how things are".to_owned(),
+            ));
             actions.extend(self.next(now));
             return actions;
         }
@@ -288,6 +299,7 @@ impl Machine {
             ..Draft::default()
         });
         vec![Action::Plan {
+            state: Arc::clone(&self.state),
             scope,
             forced,
             barred,
@@ -369,7 +381,7 @@ impl Machine {
     ) -> Vec<Action> {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Recording(draft, changes) => self.recorded(draft, changes, result, now, random),
-            Phase::Opening(open, changes) => self.opened(open, changes, result, now, random),
+            Phase::Opening(open, changes) => self.opened(open, changes, result, false, now, random),
             Phase::Closing {
                 open,
                 changes,
@@ -410,6 +422,10 @@ impl Machine {
 
     pub(super) fn take_in(&mut self, changes: &[Change]) {
         for change in changes {
+            // Of every poll, and nothing that a service could know of.
+            if !matches!(change, Change::Session { .. }) {
+                self.behind.take();
+            }
             Arc::make_mut(&mut self.state).apply(change);
         }
     }

@@ -45,5 +45,5 @@ pub use machine::{LeftOut, Machine};
 pub use orders::{Holdable, Order};
 pub use pace::{Deferral, Host, Pacing};
 pub use plan::{FileChange, Plan, Scope};
-pub use planning::{Bodies, Planner};
+pub use planning::Planner;
 pub use task::Hands;

@@ -89,7 +89,7 @@ impl Machine {
                         name.clone(),
                         IntentService {
                             spared: !told.contains(name),
-                            ..self.intent_service(name, &baseline, resumes.as_ref())
+                            ..self.intent_service(name, &placements, &baseline, resumes.as_ref())
                         },
                     )
                 })
@@ -147,6 +147,11 @@ impl Machine {
             .filter(|placement| made.contains(&placement.target))
             .map(|placement| (placement.lies().clone(), placement.staged.clone()))
             .collect();
+        // One that is taken up again has kept some. The names of directories are more than links, and are not given up
+        // as lightly as a commit fails.
+        let files = |placement: &Placement| !placement.target.is_directory();
+        let kept_meanwhile = resumes.is_none() && intent.placements.iter().all(files);
+        let placements = intent.placements.clone();
         let verdicts = BTreeMap::new();
         let open = Open {
             intent,
@@ -157,7 +162,14 @@ impl Machine {
             superseded: Vec::new(),
         };
         self.phase = Phase::Opening(open, recorded.clone());
-        vec![Action::Commit(recorded)]
+        let changes = recorded;
+        vec![match kept_meanwhile {
+            true => Action::Open {
+                changes,
+                placements,
+            },
+            false => Action::Commit(changes),
+        }]
     }
 
     /// The rows that going back restores; those of a transaction that is taken up again stay as they were.
@@ -189,23 +201,19 @@ impl Machine {
     fn intent_service(
         &self,
         name: &ServiceName,
+        placements: &[Placement],
         baseline: &BTreeMap<ServiceName, Baseline>,
         resumes: Option<&Intent>,
     ) -> IntentService {
         let before = resumes.and_then(|intent| intent.services.get(name));
-        let rows = self
-            .state
-            .acknowledged
-            .get(name)
-            .cloned()
-            .unwrap_or_default();
+        let row = |target: &TargetPath| self.state.acknowledged.get(name)?.get(target).copied();
         let found = baseline.get(name);
         let runs = found.is_some_and(|found| found.running == Running::Yes);
         // It may fail with files that it has not answered for yet: of a transaction that is taken up again, or of one
         // that stands until it does.
         let unanswered = |intent: &&Intent| {
             let mut placed = intent.placements.iter();
-            placed.any(|placement| rows.get(&placement.target) == Some(&None))
+            placed.any(|placement| row(&placement.target) == Some(None))
         };
         let standing = self.state.intents.values().filter(|one| !is_open(one));
         let unanswered = standing.filter(unanswered);
@@ -214,8 +222,16 @@ impl Machine {
             .map(|service| service.failing)
             .reduce(|all, one| all && one);
         let fails = || found.is_some_and(|found| matches!(found.probe, Some(Err(_))));
+        let known = resumes.iter().flat_map(|intent| &intent.placements);
+        let known: BTreeSet<&TargetPath> = known.map(|placement| &placement.target).collect();
+        // Of a target that was placed before, the row has been made unknown since.
+        let placed = placements.iter().map(|placement| &placement.target);
+        let placed = placed.filter(|target| before.is_none() || !known.contains(target));
+        let rows = placed.filter_map(|target| Some((target.clone(), row(target)?)));
+        let mut acknowledged: BTreeMap<_, _> = rows.collect();
+        acknowledged.extend(before.iter().flat_map(|before| before.acknowledged.clone()));
         IntentService {
-            acknowledged: before.map_or(rows, |before| before.acknowledged.clone()),
+            acknowledged,
             ran: runs || before.is_some_and(|before| before.ran),
             notified: before.is_some_and(|before| before.notified),
             failing: before.map_or_else(|| failed.unwrap_or_else(fails), |before| before.failing),
@@ -223,11 +239,13 @@ impl Machine {
         }
     }
 
+    /// `kept`: the present files are.
     pub(super) fn opened(
         &mut self,
         open: Open,
         changes: Vec<Change>,
         result: Result<(), String>,
+        kept: bool,
         now: Now,
         random: &mut fastrand::Rng,
     ) -> Vec<Action> {
@@ -237,9 +255,17 @@ impl Machine {
             let undone: BTreeSet<&TargetPath> = open.undo.iter().map(|p| &p.target).collect();
             let placements = open.intent.placements.iter();
             let staged = placements.filter(|p| !undone.contains(&p.target));
-            let staged = staged
-                .map(|p| (p.lies().clone(), p.staged.clone()))
-                .collect();
+            let ours = |placement: &Placement| {
+                let lies = placement.lies();
+                let file = !placement.target.is_directory() && !resumed;
+                let kept = placement.kept.name().filter(|_| file);
+                let names = [Some(placement.staged.as_str()), kept]
+                    .into_iter()
+                    .flatten();
+                let names = names.map(|name| (lies.clone(), name.to_owned()));
+                names.collect::<Vec<_>>()
+            };
+            let ours = staged.flat_map(ours).collect();
             let targets = open
                 .plan
                 .changes
@@ -248,7 +274,7 @@ impl Machine {
                 .collect();
             let profiles = open.plan.accepts.keys().cloned().collect();
             let scope = (!resumed).then_some(Scope::Some { profiles, targets });
-            let mut actions = vec![Action::Discard(staged)];
+            let mut actions = vec![Action::Discard(ours)];
             actions.extend(self.rest(reason, scope, now, random));
             return actions;
         }
@@ -266,7 +292,11 @@ impl Machine {
             actions.push(Action::Discard(open.leftover.clone()));
         }
         self.phase = Phase::Swapping(open);
-        actions.push(Action::Swap { undo, placements });
+        actions.push(Action::Swap {
+            undo,
+            placements,
+            kept,
+        });
         actions
     }
 }

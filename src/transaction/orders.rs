@@ -17,6 +17,9 @@ use super::machine::Machine;
 use super::phase::{Draft, Phase, Rollback};
 use super::{Component, Scope};
 
+/// A reload may have taken it out since the order was made.
+const UNDECLARED: &str = "it is not in the settings any more; `appconfigd status` lists what is";
+
 /// What an operator wants of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,7 +70,8 @@ impl Order {
         }
     }
 
-    fn words(&self) -> String {
+    /// The order as it is given on the command line.
+    pub fn words(&self) -> String {
         match self {
             Order::Retry { .. } => "retry".to_owned(),
             Order::Hold { what, .. } => format!("hold {what}"),
@@ -277,11 +281,14 @@ impl Machine {
         };
         match what {
             Holdable::Profile(name) => {
-                let identity = self.component.identity(&name).ok_or("it is not declared")?;
+                let identity = self.component.identity(&name).ok_or(UNDECLARED)?;
                 let held = self.state.held_profiles.get(identity);
                 let held = held.map(|held| &held.version);
                 let version = held.or(self.state.accepted.get(identity));
-                let version = version.ok_or("nothing is installed that could be held")?;
+                let version = version.ok_or(
+                    "nothing is installed that could be held; `appconfigd status` says what the first \
+                     version waits for",
+                )?;
                 let held = HeldProfile {
                     version: version.clone(),
                     hold,
@@ -312,7 +319,7 @@ impl Machine {
     fn release(&mut self, what: Holdable) -> Result<Vec<Change>, String> {
         let thing = match what {
             Holdable::Profile(name) => {
-                let identity = self.component.identity(&name).ok_or("it is not declared")?;
+                let identity = self.component.identity(&name).ok_or(UNDECLARED)?;
                 let held = self.state.held_profiles.contains_key(identity);
                 held.then(|| Thing::Profile(identity.clone()))
             }
@@ -321,7 +328,7 @@ impl Machine {
                 held.then_some(Thing::Target(path))
             }
         };
-        let thing = thing.ok_or("it is not held")?;
+        let thing = thing.ok_or("it is not held; `appconfigd status` shows what is")?;
         match &thing {
             Thing::Profile(identity) => {
                 self.urgent.insert(identity.clone());
@@ -338,13 +345,16 @@ impl Machine {
         force: bool,
         now: Now,
     ) -> Result<Rollback, String> {
-        let identity = self.component.identity(name).ok_or("it is not declared")?;
+        let identity = self.component.identity(name).ok_or(UNDECLARED)?;
         let version = match digest {
             Some(digest) => self.version(identity, digest),
             None => self.version_before(identity),
         };
         let version = version.ok_or_else(|| match digest {
-            Some(digest) => format!("version {} has left the history", digest.short()),
+            Some(digest) => format!(
+                "version {} has left the history; `appconfigd history` shows what there is",
+                digest.short()
+            ),
             None => {
                 "there is no version before the installed one; `appconfigd history` shows what \
                      there is, `--to` takes any of it"

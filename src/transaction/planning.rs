@@ -2,21 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::content::Content;
 use crate::install::{Installer, Placement};
-use crate::ledger::{Quarantine, Refusal, State, Version};
+use crate::ledger::{Bodies, Quarantine, Refusal, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::settings::TargetPath;
 
 use super::candidates::Candidate;
 use super::making::Trouble;
 use super::{Component, Pacing, Plan, Scope};
-
-/// The bodies that planning needs, by digest.
-pub type Bodies = BTreeMap<Digest, Bytes>;
 
 /// Versions that staged checks have turned down.
 pub type TurnedDown = BTreeMap<(Identity, Digest), Refusal>;

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::clock::Clock;
 use crate::content::Content;
 use crate::install::{Installer, NotSwapped, Placement, WentBack};
-use crate::ledger::{Change, FoundFile, Installed, Ledger, State, Version};
+use crate::ledger::{Bodies, Change, FoundFile, Installed, Ledger, State, Version};
 use crate::protocol::{Digest, Identity};
 use crate::service::{Running, Services, Verdict};
 use crate::settings::{Notify, Service, ServiceName, TargetPath};
@@ -20,12 +20,15 @@ use crate::words::with_causes;
 
 use super::action::{About, Action, Answer, Baseline, Event, Names, Step};
 use super::pauses::PAUSES;
-use super::planning::{Bodies, Pins, Planner, TurnedDown};
+use super::planning::{Pins, Planner, TurnedDown};
 use super::variables::variables;
 use super::{Component, FileChange, Pacing, Scope};
 
 /// Blocking threads that stage files of one transaction side by side.
 const STAGING_THREADS: usize = 4;
+
+/// Configurations that are read from the ledger at once: other queues wait for its thread meanwhile.
+const READ_TOGETHER: usize = 128;
 
 /// What a queue's task works with. Cheap to clone.
 #[derive(Clone)]
@@ -43,9 +46,10 @@ pub struct Hands {
 
 impl Hands {
     /// Does one action; the event that it brings, if it brings one. `Action::Say` is the caller's.
-    pub async fn perform(self, action: Action, state: Arc<State>) -> Option<Event> {
+    pub async fn perform(self, action: Action) -> Option<Event> {
         match action {
             Action::Plan {
+                state,
                 scope,
                 forced,
                 barred,
@@ -75,7 +79,15 @@ impl Hands {
             Action::CheckStaged(staged) => Some(self.check_staged(staged).await),
             Action::Baseline(services) => Some(self.baseline(services).await),
             Action::Commit(changes) => Some(self.commit(changes).await),
-            Action::Swap { undo, placements } => Some(self.swap(undo, placements).await),
+            Action::Open {
+                changes,
+                placements,
+            } => Some(self.open(changes, placements).await),
+            Action::Swap {
+                undo,
+                placements,
+                kept,
+            } => Some(self.swap(undo, placements, kept).await),
             Action::Ask {
                 step,
                 services,
@@ -140,17 +152,12 @@ impl Hands {
     }
 
     async fn bodies(&self, needs: BTreeSet<Digest>) -> Result<Bodies, String> {
+        let needs: Vec<Digest> = needs.into_iter().collect();
         let mut bodies = Bodies::new();
-        for digest in needs {
+        for part in needs.chunks(READ_TOGETHER) {
             // A body that is gone is a version that cannot count; planning goes on with the others.
-            if let Some(body) = self
-                .ledger
-                .body(digest)
-                .await
-                .map_err(|error| with_causes(&error))?
-            {
-                bodies.insert(digest, body);
-            }
+            let read = self.ledger.bodies(part.to_vec()).await;
+            bodies.extend(read.map_err(|error| with_causes(&error))?);
         }
         Ok(bodies)
     }
@@ -252,7 +259,7 @@ impl Hands {
         }
     }
 
-    async fn swap(self, undo: Vec<Placement>, placements: Vec<Placement>) -> Event {
+    async fn swap(self, undo: Vec<Placement>, placements: Vec<Placement>, kept: bool) -> Event {
         if !undo.is_empty() {
             self.keep_foreign(&undo).await;
         }
@@ -263,7 +270,9 @@ impl Hands {
                 result.map_err(|error| (targets, with_causes(&error)))?;
             }
             let failed = |failed: NotSwapped| (failed.targets, with_causes(&failed.error));
-            self.installer.keep(&placements).map_err(failed)?;
+            if !kept {
+                self.installer.keep(&placements).map_err(failed)?;
+            }
             let swapped = self.installer.swap(&placements).map_err(failed);
             self.files_changed();
             swapped

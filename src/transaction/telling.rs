@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Now;
 use crate::ledger::{Change, Direction, Intent, ServiceCondition};
 use crate::service::Verdict;
-use crate::settings::{ServiceName, TargetPath};
+use crate::settings::{Service, ServiceName, TargetPath};
 
 use super::action::{About, Action, Answers, Event, Step};
 use super::closing::record_of;
@@ -56,12 +56,21 @@ impl Machine {
 
     /// It does not know of what is installed.
     pub(super) fn is_behind(&self, name: &ServiceName) -> bool {
-        let rows = self.state.acknowledged.get(name);
-        let depends = self.component.dependencies(name).iter();
-        let mut depends = depends.filter(|path| self.concerns(name, path));
+        let behind = self.behind.get_or_init(|| {
+            let services = self.component.services.values();
+            let behind = services.filter(|service| self.lags(service));
+            behind.map(|service| service.name.clone()).collect()
+        });
+        behind.contains(name)
+    }
+
+    fn lags(&self, service: &Service) -> bool {
+        let rows = self.state.acknowledged.get(&service.name);
+        let depends = self.component.dependencies(&service.name).iter();
+        let mut depends = depends.filter(|path| self.concerns(service, path));
         depends.any(|path| {
             let installed = self.state.installed.get(path);
-            let installed = installed.map(|row| row.known_to(name));
+            let installed = installed.map(|row| row.known_to(&service.name));
             match rows.and_then(|rows| rows.get(path)) {
                 // A file that has gone again is news as well, until it has been told.
                 Some(None) => true,
@@ -245,7 +254,6 @@ impl Machine {
             }
             return self.turn_standing(intent, reason, now);
         }
-        let installed = self.installed();
         let mut changes = Vec::new();
         for name in &telling.services {
             let Some((step, verdict)) = telling.verdicts.get(name) else {
@@ -261,7 +269,7 @@ impl Machine {
                 record.condition,
                 ServiceCondition::Acknowledged | ServiceCondition::NotRunning
             ) {
-                changes.extend(self.settle_pairs(name, &installed));
+                changes.extend(self.settle_pairs(name, &BTreeMap::new()));
             }
             changes.push(Change::Service {
                 service: name.clone(),

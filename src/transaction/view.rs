@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ledger::{Installed, State, Table};
+use crate::ledger::State;
 use crate::protocol::Identity;
 use crate::settings::TargetPath;
 
@@ -87,10 +87,5 @@ impl Machine {
             },
             _ => None,
         }
-    }
-
-    /// What the ledger says is installed.
-    pub(super) fn installed(&self) -> Table<TargetPath, Installed> {
-        self.state.installed.clone()
     }
 }

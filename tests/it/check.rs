@@ -333,3 +333,42 @@ fn the_drop_in_lets_the_unit_make_the_socket_of_metrics_where_the_settings_have_
         assert!(printed.starts_with(expected), "{printed}");
     }
 }
+
+#[test]
+fn with_host_the_socket_of_metrics_is_a_warning_where_the_unit_may_not_make_it() {
+    let world = World::new();
+    // As systemd would say it of the unit.
+    let properties = world.path("properties");
+    let script = format!("#!/bin/sh\ncat {}\n", properties.display());
+    let systemctl = world.write("bin/systemctl", &script);
+    std::fs::set_permissions(
+        &systemctl,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("a mode");
+    let settings = "aws: {region: eu-west-1}\nwatches: {w: {paths: [/etc/passwd], notify: s}}\nservices: {s: {command: [\"true\"], check: [\"true\"]}}\n";
+    world.write(
+        "appconfigd.yaml",
+        &format!("{settings}metrics: {{listen: /etc/metrics.sock}}\n"),
+    );
+    let said = |properties: &str| {
+        world.write("properties", properties);
+        let path = std::env::var("PATH").expect("a path");
+        let path = format!("{}:{path}", world.path("bin").display());
+        let mut check = world.command(&["check", "--host"]);
+        let output = check.env("PATH", path).output().expect("an end");
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let strict = "LoadState=loaded\nProtectSystem=strict\n";
+    let warned = said(strict);
+    for part in [
+        "appconfigd.yaml:4:1: warning: `appconfigd.service` may not write to `/etc` (ProtectSystem=strict)",
+        "metrics: {listen: /etc/metrics.sock}",
+        "`appconfigd systemd-dropin --as-root` prints the drop-in that allows it",
+    ] {
+        assert!(warned.contains(part), "{part}: {warned}");
+    }
+    assert_eq!(said(&format!("{strict}ReadWritePaths=-/etc\n")), "");
+    assert_eq!(said("LoadState=not-found\n"), "");
+}

@@ -170,11 +170,73 @@ fn a_profile_with_a_role_takes_it_with_the_keys_of_its_source_profile() {
     assert!(signed.contains("Credential=AKIDBASE/"), "{signed}");
 }
 
-#[test]
-fn a_login_that_is_over_or_was_never_made_says_how_to_log_in() {
+/// A login of SSO: the shared configuration, and the file that `aws sso login` leaves.
+fn login(until: &str) -> Home {
     let home = Home::new(
         "[default]\nsso_session = s\nsso_account_id = 111122223333\nsso_role_name = r\n[sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://login.invalid/start\n",
     );
+    let cache = home.path(".aws/sso/cache");
+    fs::create_dir_all(&cache).unwrap();
+    // Named by the SHA-1 of the session's name.
+    let file = cache.join("a0f1490a20d0211c997b44bc357e1972deab8ae3.json");
+    let token = format!(
+        r#"{{"accessToken": "{SECRET}", "expiresAt": "{until}", "startUrl": "https://login.invalid/start", "region": "eu-west-1"}}"#
+    );
+    fs::write(file, token).unwrap();
+    home
+}
+
+#[test]
+fn a_login_of_sso_signs_and_one_that_was_taken_back_says_how_to_log_in() {
+    let home = login("2999-01-01T00:00:00Z");
+    let root = home.path("");
+    let with = |sso: &Double| {
+        [
+            ("HOME", text(&root).to_owned()),
+            ("AWS_ENDPOINT_URL_SSO", sso.url()),
+        ]
+    };
+    let json = [("Content-Type", "application/json")];
+    let sso = Double::start(move |_, _| {
+        let body = format!(
+            r#"{{"roleCredentials": {{"accessKeyId": "AKIDSSO", "secretAccessKey": "{SECRET}", "sessionToken": "t", "expiration": 32472144000000}}}}"#
+        );
+        reply("200 OK", &json, body.as_bytes())
+    });
+    let environment = with(&sso);
+    let environment = environment
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    home.is_signed_by("AKIDSSO", &environment);
+    let asked = sso.requests();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].header("x-amz-sso_bearer_token"), Some(SECRET));
+    assert!(asked[0].line.contains("account_id=111122223333"));
+
+    let sso = Double::start(move |_, _| {
+        let headers = [json[0], ("x-amzn-ErrorType", "UnauthorizedException")];
+        reply(
+            "401 No",
+            &headers,
+            br#"{"message": "Session token not found or invalid"}"#,
+        )
+    });
+    let environment = with(&sso);
+    let environment = environment
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let (output, signers) = home.fetch(&environment);
+    let said = refused(&output, 1);
+    assert!(
+        said.contains("from SSO: ") && said.contains("run `aws sso login`"),
+        "{said}"
+    );
+    assert!(signers.is_empty());
+}
+
+#[test]
+fn a_login_that_is_over_or_was_never_made_says_how_to_log_in() {
+    let home = login("2020-01-01T00:00:00Z");
     let root = home.path("");
     let login_is_told = || {
         let (output, signers) = home.fetch(&[("HOME", text(&root))]);
@@ -183,15 +245,8 @@ fn a_login_that_is_over_or_was_never_made_says_how_to_log_in() {
         assert!(signers.is_empty());
         said
     };
-    login_is_told();
-    let cache = home.path(".aws/sso/cache");
-    fs::create_dir_all(&cache).unwrap();
-    // Named by the SHA-1 of the session's name.
-    let file = cache.join("a0f1490a20d0211c997b44bc357e1972deab8ae3.json");
-    let token = format!(
-        r#"{{"accessToken": "{SECRET}", "expiresAt": "2020-01-01T00:00:00Z", "startUrl": "https://login.invalid/start", "region": "eu-west-1"}}"#
-    );
-    fs::write(file, token).unwrap();
     let said = login_is_told();
     assert!(said.contains("the SSO token has expired"), "{said}");
+    fs::remove_dir_all(home.path(".aws")).unwrap();
+    login_is_told();
 }

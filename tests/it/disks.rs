@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::mount::Mount;
 use crate::skip::skip;
-use crate::world::{Server, World, wait_for};
+use crate::world::{Server, World, stderr, wait_for};
 
 /// Three targets of one service; the second lies on a disk of its own.
 const FILES: [&str; 3] = ["/etc/one/a.txt", "/data/b.txt", "/etc/two/c.txt"];
@@ -127,4 +127,36 @@ fn of_a_profile_whose_second_target_cannot_be_written_no_target_is_swapped() {
         world.wait_for_status("/state", &json!("healthy"));
         assert_eq!(daemon.stop(), Some(0));
     }
+}
+
+#[test]
+fn fetch_to_a_disk_without_room_replaces_neither_of_its_files() {
+    let world = World::new();
+    let Some(disk) = Mount::tmpfs(&world.path("disk"), "256k") else {
+        return skip("file systems cannot be mounted here");
+    };
+    world.deploy("shop/prod/p.txt", "x".repeat(20_000));
+    let server = Server::start(&world);
+    world.write("disk/p.txt", "old");
+    world.write("about.json", "old");
+    let filler = disk.fill();
+    let fetch = || {
+        let endpoint = server.endpoint();
+        let files = ["--output", "disk/p.txt", "--metadata", "about.json"];
+        let words = ["fetch", "shop", "prod", "p", "--endpoint-url", &endpoint];
+        world.output(&[words.as_slice(), &files].concat())
+    };
+    let output = fetch();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["/disk/p.txt`", "make room", "the file was not replaced"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let stand = || ["disk/p.txt", "about.json"].map(|file| world.read(file).unwrap().len());
+    assert_eq!(stand(), [3, 3]);
+    assert_eq!(fs::read_dir(world.path("disk")).unwrap().count(), 2);
+    fs::remove_file(filler).unwrap();
+    let output = fetch();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stand()[0], 20_000);
 }

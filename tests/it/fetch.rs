@@ -430,6 +430,53 @@ fn the_endpoint_may_come_from_the_environment() {
 }
 
 #[test]
+fn the_services_own_endpoint_is_named_with_the_proxy_before_it_and_no_password_is() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let proxy = format!("http://proxy:hunter2@127.0.0.1:{port}");
+    let environment = [
+        ("HTTPS_PROXY", proxy.as_str()),
+        ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
+        ("AWS_SECRET_ACCESS_KEY", "secret-key"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let own = "https://appconfigdata.eu-west-1.amazonaws.com";
+    let set = "https://user:hunter3@appconfig.invalid:8443/";
+    for (endpoint, shown) in [("", own), (set, "https://appconfig.invalid:8443")] {
+        let mut command = assert_cmd::Command::cargo_bin("appconfigd").expect("the program");
+        command.env_clear().envs(environment);
+        if !endpoint.is_empty() {
+            command.env("AWS_ENDPOINT_URL", endpoint);
+        }
+        command.args(["fetch", "shop", "prod", "limits", "--timeout", "1s"]);
+        let text = refused(&command.output().expect("an end"), 75);
+        let place = format!("to {shown} (through the proxy 127.0.0.1:{port}, HTTPS_PROXY): ");
+        assert!(text.contains(&place) && text.contains("refused"), "{text}");
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_says_where_it_may_come_from() {
+    for endpoint in [
+        "appconfig.invalid",
+        "ftp://appconfig.invalid",
+        "http://127.0.0.1:99999",
+    ] {
+        let mut command = assert_cmd::Command::cargo_bin("appconfigd").expect("the program");
+        command.env_clear().env("AWS_ENDPOINT_URL", endpoint);
+        command.env("AWS_REGION", "eu-west-1");
+        command.args(["fetch", "shop", "prod", "limits"]);
+        let text = refused(&command.output().expect("an end"), 1);
+        assert!(
+            text.contains("URL") && text.contains("AWS_ENDPOINT_URL,"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn wrong_arguments_are_usage_errors() {
     for arguments in [
         ["--timeout", "soon"],
@@ -492,5 +539,14 @@ fn files_are_replaced_in_one_step_and_only_by_a_configuration() {
     let before = server.requests().len();
     let text = refused(&fetch(&server.url(), &[], &["--output", &nowhere]), 1);
     assert!(text.contains("its directory"), "{text}");
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&output, &link).expect("made");
+    for (file, code, said) in [
+        ("-", 64, "without `--output` it goes to standard output"),
+        (&path(&link), 1, "name the file that it leads to"),
+    ] {
+        let text = refused(&fetch(&server.url(), &[], &["--output", file]), code);
+        assert!(text.contains(said), "{text}");
+    }
     assert_eq!(server.requests().len(), before, "found out before the call");
 }

@@ -49,7 +49,9 @@ fn wait_ends_when_all_is_in_place_or_when_only_an_operator_can_help() {
         code(&world.output(&["wait", "limits", "--timeout", "0s"])),
         Some(0)
     );
-    let unknown = world.output(&["wait", "limit"]);
+    let unknown = world.output(&["wait", "limits", "limit"]);
+    let said = stderr(&unknown);
+    assert!(said.contains("no profile `limit`"), "{said}");
     assert_eq!(code(&unknown), Some(66), "{}", stderr(&unknown));
 
     world.deploy(SERVED[0].0, "{");

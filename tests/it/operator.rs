@@ -269,7 +269,12 @@ fn a_held_profile_only_receives_says_so_in_status_and_is_released() {
     assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":2}");
     let (code, said) = ask(&world, &["release", "limits"]);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("it is not held"), "{said}");
+    let refusal = "error: `release limits` was not carried out: it is not held; `appconfigd status` shows what is";
+    assert!(said.contains(refusal), "{said}");
+    let path = "/etc/app/limits.json";
+    let (code, said) = ask(&world, &["release", path]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&refusal.replace("limits", path)), "{said}");
 }
 
 #[test]
@@ -299,6 +304,8 @@ fn a_held_path_keeps_an_edit_and_release_brings_the_newest_with_the_edit_in_hist
 #[test]
 fn a_hold_for_a_while_ends_by_itself() {
     let (world, _server, _daemon) = started(LINES);
+    let (code, said) = ask(&world, &["hold", "limits", "--for", "0s"]);
+    assert_eq!(code, 64, "{said}");
     let (code, said) = ask(&world, &["hold", "limits", "--for", "3s"]);
     assert_eq!(code, 0, "{said}");
     assert!(unwrapped(&said).join("\n").contains(", until "), "{said}");
@@ -358,7 +365,10 @@ fn a_rollback_that_a_check_turns_down_leaves_what_was_there_and_holds_nothing() 
     world.write("bad", "");
     let (code, said) = ask(&world, &["rollback", "limits"]);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("it went back"), "{said}");
+    assert!(
+        said.contains("`rollback limits` was not carried out: it went back"),
+        "{said}"
+    );
     assert_eq!(text(&world, "/etc/app/limits.json").unwrap(), "{\"v\":2}");
     world.wait_for_status("/profiles/limits/state", &json!("current"));
     assert_eq!(ask(&world, &["release", "limits"]).0, 1);

@@ -346,3 +346,21 @@ fn a_renamed_profile_keeps_its_session_and_another_identity_begins_anew() {
     assert_eq!(world.read("second").unwrap(), "told\n");
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn settings_that_hang_keep_neither_the_files_nor_the_end_waiting() {
+    let (world, server) = world();
+    let path = world.path("appconfigd.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    world.write("appconfigd.yaml", &format!("stop_timeout: 1s\n{text}"));
+    let daemon = world.run();
+    world.wait_for_status("/state", &json!("healthy"));
+    // As a file on a server that is away: nobody ever writes to it.
+    std::fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    world.deploy("shop/prod/one.json", r#"{"name": "new"}"#);
+    world.wait_for_target("/etc/app/one.json", r#"{"name": "new"}"#);
+    assert_eq!(daemon.stop(), Some(0));
+    server.stop();
+}

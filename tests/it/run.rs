@@ -1,5 +1,7 @@
 //! `run` against `serve`: the main job.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::world::{Daemon, Server, World, metadata, wait_for};
@@ -213,10 +215,10 @@ fn a_notification_that_hangs_is_pending_and_ended_later() {
 }
 
 /// A service manager's end of NOTIFY_SOCKET. It always reads, as a manager does: what finds no room is dropped.
-struct Manager(std::sync::mpsc::Receiver<Vec<String>>);
+pub struct Manager(std::sync::mpsc::Receiver<Vec<String>>);
 
 impl Manager {
-    fn new(world: &World) -> Manager {
+    pub fn new(world: &World) -> Manager {
         let socket = std::os::unix::net::UnixDatagram::bind(world.path("notify")).unwrap();
         let (sender, heard) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -238,7 +240,7 @@ impl Manager {
     }
 
     /// Waits for a line, gives back the lines that came before it.
-    fn wait_for(&self, start: &str) -> Vec<String> {
+    pub fn wait_for(&self, start: &str) -> Vec<String> {
         let mut before = Vec::new();
         wait_for(&format!("the manager hears {start}"), || {
             while let Some(lines) = self.next() {
@@ -253,7 +255,10 @@ impl Manager {
     }
 
     fn run(&self, world: &World) -> Daemon {
-        let mut command = world.command(&["run", "--log-level", "debug"]);
+        self.run_by(world, world.command(&["run", "--log-level", "debug"]))
+    }
+
+    pub fn run_by(&self, world: &World, mut command: Command) -> Daemon {
         command.env("NOTIFY_SOCKET", world.path("notify"));
         command.env("WATCHDOG_USEC", "400000");
         world.run_by(command)

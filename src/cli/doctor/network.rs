@@ -94,8 +94,10 @@ async fn proxy_and_names(survey: &Survey, endpoint: &http::Uri, report: &mut Rep
         }
         Err(why) => {
             let said = format!("cannot look up `{host}`: {why}");
-            let next = "see /etc/resolv.conf, and whether region and endpoint are right";
-            report.say(Verdict::Unreachable, "dns", &said, next);
+            let variable = survey.proxy.as_ref().map(|(_, variable)| *variable);
+            let named = variable.unwrap_or("what names region and endpoint");
+            let next = format!("see /etc/resolv.conf, and whether {named} is right");
+            report.say(Verdict::Unreachable, "dns", &said, &next);
         }
     }
 }
@@ -177,11 +179,7 @@ async fn credentials(survey: &Survey, clock: &Clock, report: &mut Report) {
                 (false, _) => report.ok("credentials", &said),
             }
         }
-        Err(why) => {
-            let next = "see environment, shared config files (as the daemon's user), instance or task role, `aws.credentials_profile`";
-            let said = format!("there are none: {why}");
-            report.say(Verdict::Failure, "credentials", &said, next);
-        }
+        Err(lack) => report.say(Verdict::Failure, "credentials", &lack.what, &lack.next),
     }
 }
 
@@ -258,7 +256,7 @@ async fn ask(
         Arc::clone(profile),
         source.clone(),
         clock.clone(),
-        &mut last,
+        |fault| last = Some(fault),
     );
     let fault = match tokio::time::timeout(PATIENCE, Box::pin(first)).await {
         Ok(Ok((configuration, _))) => {

@@ -1,7 +1,7 @@
 //! What was found, said as it is found.
 
 use crate::cli::Exit;
-use crate::cli::screen::{colours, stream_out};
+use crate::cli::screen::{colours, stream_out, wrote};
 use crate::cli::status::layout::{Page, Tone};
 use crate::words::count;
 
@@ -57,8 +57,13 @@ impl Report {
     /// `next`: what to do.
     pub fn say(&mut self, verdict: Verdict, check: &str, said: &str, next: &str) {
         self.found.push(verdict);
-        // Nobody reads any more: the exit code still tells.
-        let _ = stream_out(&finding(verdict, check, said, next, self.colours));
+        wrote(stream_out(&finding(
+            verdict,
+            check,
+            said,
+            next,
+            self.colours,
+        )));
     }
 
     pub fn failures(&self) -> usize {
@@ -79,7 +84,7 @@ impl Report {
                 count(warnings, "warning")
             ),
         };
-        let _ = stream_out(&format!("\n{line}\n"));
+        wrote(stream_out(&format!("\n{line}\n")));
         match (failures, of(Verdict::Failure)) {
             (0, _) => Exit::Done,
             (_, 0) => Exit::Unreachable,

@@ -9,11 +9,11 @@ use crate::cli::first::{Miss, first_configuration};
 use crate::cli::screen::err;
 use crate::clock::Clock;
 use crate::daemon::{Daemon, StartError, offline_source, serve};
-use crate::ledger::{Ledger, LedgerError, State, Version};
+use crate::ledger::{Bodies, Ledger, LedgerError, State, Version};
 use crate::protocol::{Configuration, Identity};
 use crate::settings::{Profile, ProfileName, Settings, TargetPath};
 use crate::source::{FaultKind, Source};
-use crate::transaction::{Bodies, Component};
+use crate::transaction::Component;
 
 /// How long a source that does not answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -260,7 +260,7 @@ async fn ask(
 ) -> Result<Configuration, (bool, String)> {
     let name = profile.name.clone();
     let mut last = None;
-    let first = first_configuration(profile, source, clock, &mut last);
+    let first = first_configuration(profile, source, clock, |fault| last = Some(fault));
     match tokio::time::timeout(PATIENCE, first).await {
         Ok(Ok((configuration, _))) => Ok(configuration),
         Ok(Err(Miss::Fault(fault))) => Err((false, fault.message)),

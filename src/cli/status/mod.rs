@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use super::screen::{colours, err, json, stream_out, unread};
+use super::screen::{colours, err, json, stream_out, unread, wrote};
 use super::start::{Place, refused, runtime, silent};
 use super::{Exit, Globals};
 use crate::clock::Clock;
@@ -139,7 +139,7 @@ async fn from_ledger(settings: &Settings, state_directory: &Path) -> Result<Stat
 /// The status for a person.
 pub fn print(status: &Status) {
     // Nobody reads any more: the exit code still tells.
-    let _ = stream_out(&text(status));
+    wrote(stream_out(&text(status)));
 }
 
 fn text(status: &Status) -> String {

@@ -48,7 +48,7 @@ enum Seen {
 /// Which targets a directory's entries are about.
 type Places = BTreeMap<PathBuf, Place>;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Place {
     names: BTreeMap<OsString, BTreeSet<TargetPath>>,
     /// Entries that are links on the way to a target: when one is another, other directories are to be watched.
@@ -154,8 +154,9 @@ impl DriftWatch {
     pub async fn next(&mut self) -> Noticed {
         let change = async {
             match &mut self.changes {
-                Some(changes) => changes.recv().await,
-                None => std::future::pending().await,
+                // While directories are being watched it is not known what their events are about: these wait.
+                Some(changes) if self.watcher.is_some() => changes.recv().await,
+                _ => std::future::pending().await,
             }
         };
         let done = async {
@@ -262,19 +263,7 @@ impl DriftWatch {
         let targets = self.targets.clone();
         let before: Vec<PathBuf> = self.places.keys().cloned().collect();
         self.work = Some(spawn_blocking(move || {
-            let places = place::places(&installer, &targets);
-            for (directory, place) in &places {
-                match place.whole.is_empty() {
-                    true => watcher.watch_entries(directory, place.names.keys()),
-                    false => watcher.watch(directory),
-                }
-            }
-            for directory in before {
-                if !places.contains_key(&directory) {
-                    watcher.unwatch(&directory);
-                }
-            }
-            // A link that was another one meanwhile has brought an event, or will.
+            let places = place::watch(&mut watcher, &installer, &targets, before);
             Done::Armed(Some((watcher, places)))
         }));
     }

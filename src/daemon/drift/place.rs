@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::install::Installer;
 use crate::settings::TargetPath;
+use crate::watch::Watcher;
 
 use super::super::way::{Way, walk};
 use super::Places;
@@ -13,8 +14,46 @@ use super::Places;
 /// A directory target has no more levels than that, and none that somebody made deeper is the right one.
 const LEVELS: usize = 64;
 
+/// Directories may be others before they are watched, and then no event says so.
+const ROUNDS: usize = 3;
+
+/// Watches the directories that matter, instead of those `before`; what their entries are about.
+pub(super) fn watch(
+    watcher: &mut Watcher,
+    installer: &Installer,
+    targets: &BTreeSet<TargetPath>,
+    before: Vec<PathBuf>,
+) -> Places {
+    let mut found = places(installer, targets);
+    let mut watched = BTreeSet::from_iter(before);
+    for _ in 0..ROUNDS {
+        for (directory, place) in &found {
+            match place.whole.is_empty() {
+                true => watcher.watch_entries(directory, place.names.keys()),
+                false => watcher.watch(directory),
+            }
+            watched.insert(directory.clone());
+        }
+        if found.values().all(|place| place.links.is_empty()) {
+            break;
+        }
+        let now = places(installer, targets);
+        let same = now == found;
+        found = now;
+        if same {
+            break;
+        }
+    }
+    for directory in watched {
+        if !found.contains_key(&directory) {
+            watcher.unwatch(&directory);
+        }
+    }
+    found
+}
+
 /// The directories to watch, and what their entries are about.
-pub(super) fn places(installer: &Installer, targets: &BTreeSet<TargetPath>) -> Places {
+fn places(installer: &Installer, targets: &BTreeSet<TargetPath>) -> Places {
     let mut walked: BTreeMap<&str, Way> = BTreeMap::new();
     let mut places = Places::new();
     for path in targets {

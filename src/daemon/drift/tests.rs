@@ -1,6 +1,9 @@
 //! The noticing part, with real files and a time of our own.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use jiff::Timestamp;
 
@@ -168,6 +171,46 @@ async fn what_was_looked_at_before_a_transaction_began_is_looked_at_again_after_
     // By now it is what was installed.
     while beside.watch.due().is_some() || beside.watch.work.is_some() {
         assert_eq!(beside.round().await, nothing);
+    }
+}
+
+/// The link of a directory target as it was when the directories were listed is not the one that it is when they are watched.
+#[tokio::test]
+async fn a_link_that_changes_while_directories_are_being_watched_is_followed() {
+    const TARGET: &str = "/etc/app/";
+    let root = tempfile::tempdir().unwrap();
+    let etc = root.path().canonicalize().unwrap().join("etc");
+    for generation in ["1", "2"] {
+        fs::create_dir_all(etc.join(".app.appconfigd.".to_owned() + generation)).unwrap();
+    }
+    let swap_to = |generation: &str| {
+        let _ = fs::remove_file(etc.join("app"));
+        symlink(".app.appconfigd.".to_owned() + generation, etc.join("app")).unwrap();
+    };
+    swap_to("1");
+    let installer = Installer::new(Some(root.path().canonicalize().unwrap()));
+    let now = Duration::ZERO;
+    let mut watch = DriftWatch::new(installer, set(&[TARGET]), now);
+    watch.work(now, false);
+    let noticed = watch.next().await;
+    watch.take(noticed, now);
+    assert!(watch.places.contains_key(&etc.join(".app.appconfigd.1")));
+
+    let (mut beside, mut seen) = Watcher::new().unwrap();
+    beside.watch(&etc);
+    let watcher = watch.watcher.take();
+    swap_to("2");
+    // Its event is there: nothing is passed on while somebody begins to watch.
+    while seen.recv().await.unwrap().name != Some("app".into()) {}
+    beside.watch(&etc);
+    let mut context = Context::from_waker(Waker::noop());
+    let waits = pin!(watch.next()).poll(&mut context).is_pending();
+    assert!(waits, "what it is about is not known yet");
+    watch.watcher = watcher;
+    while !watch.places.contains_key(&etc.join(".app.appconfigd.2")) {
+        watch.work(now, false);
+        let noticed = watch.next().await;
+        watch.take(noticed, now);
     }
 }
 

@@ -322,7 +322,6 @@ impl Queue {
             return;
         }
         let hands = Arc::clone(&self.hands);
-        let state = Arc::clone(self.machine.state());
         // Work that brings no event (removing what was staged or kept) may still be under way: one after the other.
         let before = self.step.take();
         self.step = Some(tokio::spawn(async move {
@@ -331,9 +330,7 @@ impl Queue {
             }
             let mut event = None;
             for action in to_do {
-                event = Hands::clone(&hands)
-                    .perform(action, Arc::clone(&state))
-                    .await;
+                event = Hands::clone(&hands).perform(action).await;
             }
             event
         }));

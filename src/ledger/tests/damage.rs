@@ -115,7 +115,7 @@ fn wrong_bytes_of_a_body_are_an_error_while_running_and_moved_aside_at_the_next_
     let ledger = open(directory.path());
     let state = wait(ledger.load()).unwrap();
     let digest = state.received.values().next().unwrap().digest;
-    let error = wait(ledger.body(digest)).unwrap_err();
+    let error = wait(ledger.bodies(vec![digest])).unwrap_err();
     assert!(matches!(error, LedgerError::Damaged { .. }), "{error}");
     assert!(Ledger::read_body(directory.path(), digest).is_err());
     drop(ledger);
@@ -159,7 +159,7 @@ proptest! {
         let state = wait(opened.ledger.load()).unwrap();
         let mut damaged = false;
         for version in state.received.values() {
-            damaged |= wait(opened.ledger.body(version.digest)).is_err();
+            damaged |= wait(opened.ledger.bodies(vec![version.digest])).is_err();
         }
         for number in 0..20 {
             let name = format!("profile {}", number % 7);

@@ -19,6 +19,11 @@ use crate::install::Metadata;
 use crate::protocol::{Configuration, Identity};
 use crate::settings::TargetPath;
 
+fn body_of(ledger: &Ledger, bytes: &[u8]) -> Option<Bytes> {
+    let digest = Digest::of(bytes);
+    wait(ledger.bodies(vec![digest])).unwrap().remove(&digest)
+}
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }

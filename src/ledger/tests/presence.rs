@@ -43,7 +43,7 @@ fn whatever_is_removed_under_us_the_next_commit_is_on_disk_with_all_before_it() 
         let known = wait(ledger.load()).unwrap();
         assert_eq!(known.history[&identity("a")].len(), 2, "{names:?}");
         assert_eq!(found(&state), known, "{names:?}");
-        let body = wait(ledger.body(Digest::of(b"one"))).unwrap();
+        let body = body_of(&ledger, b"one");
         assert_eq!(body.as_deref(), Some(b"one".as_slice()));
         let held = Ledger::open(&state).unwrap_err();
         assert!(matches!(held, LedgerError::Held { .. }), "{names:?}");

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::clock::Now;
 use crate::content::Content;
 use crate::install::{Found, Installer, NotSwapped, Placement};
-use crate::ledger::{Change, Direction, Refusal, State};
+use crate::ledger::{Bodies, Change, Direction, Refusal, State};
 use crate::protocol::{Configuration, Digest, Identity};
 use crate::service::{Running, Verdict};
 use crate::settings::{
@@ -22,7 +22,7 @@ use crate::settings::{
 use crate::words::with_causes;
 
 use super::super::action::{Answer, Baseline, Names};
-use super::super::planning::{Bodies, Planner};
+use super::super::planning::Planner;
 use super::super::{Action, Component, Event, Host, Machine, Outcome, Pacing, Scope, Step};
 
 /// No journey of a test takes more actions than this before it waits for time.
@@ -467,7 +467,21 @@ impl World {
 
     fn perform_partly(&mut self, action: Action, share: usize) {
         match action {
-            Action::Swap { undo, placements } => {
+            // Both at once: the one, the other, or both are done.
+            Action::Open {
+                changes,
+                placements,
+            } => {
+                if share == 1 || share > 2 {
+                    self.installer.keep(&placements).unwrap();
+                }
+                if share > 1 {
+                    let _ = self.commit(&changes);
+                }
+            }
+            Action::Swap {
+                undo, placements, ..
+            } => {
                 let undone = undo.len().min(share);
                 let _ = self.installer.put_back(&undo[..undone]);
                 if undone < undo.len() {
@@ -526,6 +540,7 @@ impl World {
                 None
             }
             Action::Plan {
+                state,
                 scope,
                 forced,
                 barred,
@@ -534,13 +549,8 @@ impl World {
                 pins,
                 urgent,
             } => {
-                let mut needs = Planner::needs(
-                    &self.component,
-                    self.machine.state(),
-                    &scope,
-                    forced.keys(),
-                    &resumed,
-                );
+                let mut needs =
+                    Planner::needs(&self.component, &state, &scope, forced.keys(), &resumed);
                 needs.extend(pins.values().map(|pin| pin.version.digest));
                 let bodies = self
                     .bodies
@@ -551,7 +561,7 @@ impl World {
                     .collect();
                 let plan = Planner {
                     component: &self.component,
-                    state: self.machine.state(),
+                    state: &state,
                     content: &self.content,
                     installer: &self.installer,
                     bodies: &bodies,
@@ -648,17 +658,19 @@ impl World {
                     })
                     .collect(),
             )),
-            Action::Commit(changes) => {
-                if self.full > 0 {
-                    self.full -= 1;
-                    return Some(Event::Committed(Err("the ledger is full".to_owned())));
-                }
-                for change in &changes {
-                    self.ledger.apply(change);
-                }
-                Some(Event::Committed(Ok(())))
+            Action::Commit(changes) => Some(Event::Committed(self.commit(&changes))),
+            Action::Open {
+                changes,
+                placements,
+            } => {
+                let kept = self.installer.keep(&placements).is_ok();
+                Some(Event::Opened(self.commit(&changes), kept))
             }
-            Action::Swap { undo, placements } => Some(Event::Swapped(self.swap(&undo, placements))),
+            Action::Swap {
+                undo,
+                placements,
+                kept,
+            } => Some(Event::Swapped(self.swap(&undo, placements, kept))),
             Action::Ask {
                 step,
                 services,
@@ -689,6 +701,17 @@ impl World {
         }
     }
 
+    fn commit(&mut self, changes: &[Change]) -> Result<(), String> {
+        if self.full > 0 {
+            self.full -= 1;
+            return Err("the ledger is full".to_owned());
+        }
+        for change in changes {
+            self.ledger.apply(change);
+        }
+        Ok(())
+    }
+
     fn turn(&mut self, placements: &[Placement]) {
         let standing = self.ledger.intents.values().filter(|intent| {
             intent.direction == Direction::Standing && intent.placements == placements
@@ -700,6 +723,7 @@ impl World {
         &mut self,
         undo: &[Placement],
         placements: Vec<Placement>,
+        kept: bool,
     ) -> Result<(), (Vec<TargetPath>, String)> {
         let open: Vec<_> = self
             .ledger
@@ -732,7 +756,9 @@ impl World {
             result.map_err(|error| (targets, with_causes(&error)))?;
         }
         let failed = |failed: NotSwapped| (failed.targets, with_causes(&failed.error));
-        self.installer.keep(&placements).map_err(failed)?;
+        if !kept {
+            self.installer.keep(&placements).map_err(failed)?;
+        }
         if let Some(count) = self.swap_breaks.pop_front() {
             let (some, rest) = placements.split_at(count.min(placements.len()));
             self.installer.swap(some).map_err(failed)?;
@@ -989,7 +1015,7 @@ pub fn word(action: &Action) -> &'static str {
         Action::Discard(_) => "discard",
         Action::CheckStaged(_) => "check staged",
         Action::Baseline(_) => "baseline",
-        Action::Commit(_) => "commit",
+        Action::Commit(_) | Action::Open { .. } => "commit",
         Action::Swap { .. } => "swap",
         Action::Ask { step, .. } => match step {
             Step::Check => "check",

@@ -40,6 +40,10 @@ fn only_loopback_is_listened_on_unless_remote_is_allowed() {
         "{text}"
     );
     assert!(output.stdout.is_empty());
+    let output = refused(&["--listen", "localhost:0"], directory.path());
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("not a name"), "{text}");
     let served = Served::new(&["--listen", "0.0.0.0:0", "--allow-remote"]);
     assert!(served.address.starts_with("0.0.0.0:"));
     assert_eq!(served.call("GET", "/configuration", "").status, 400);
