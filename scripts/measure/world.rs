@@ -36,6 +36,16 @@ pub struct Shape {
     pub told: Told,
 }
 
+/// What the unit sets: it keeps the allocator small.
+fn of_the_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let unit = include_str!("../../systemd/appconfigd.service");
+    let lines = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    let words = lines.flat_map(str::split_ascii_whitespace);
+    words.filter_map(|word| word.split_once('='))
+}
+
 impl World {
     pub fn new(plan: &Plan) -> World {
         let directory = tempfile::tempdir_in(&plan.directory).unwrap();
@@ -122,8 +132,7 @@ impl World {
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            // As under the unit.
-            .env("MALLOC_ARENA_MAX", "1")
+            .envs(of_the_unit())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(self.path("run.log")).unwrap())

@@ -67,7 +67,7 @@ fn start_threads() -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder
         .worker_threads(WORKERS)
-        .max_blocking_threads(64)
+        .max_blocking_threads(32)
         .thread_keep_alive(IDLES_FOR)
         .on_thread_start(move || {
             let _there_are_enough = says.try_send(());

@@ -62,7 +62,7 @@ use queue::{Letters, Message, QueueHandle};
 
 /// Polls at the same time: a thousand profiles of one tick must not be a thousand connections. A poll waits for its turn
 /// here, before it begins: one that is cut off inside counts as sent. So the bound of the source's own is not reached.
-const POLLS_AT_ONCE: usize = 64;
+const POLLS_AT_ONCE: usize = 32;
 /// After `stop_timeout`, for a line in the ledger.
 const LEAVING: Duration = Duration::from_secs(2);
 

@@ -22,7 +22,7 @@ use super::network::Network;
 use crate::words::last_cause;
 
 /// Connections that are kept open to one host.
-const IDLE_CONNECTIONS: usize = 64;
+const IDLE_CONNECTIONS: usize = 32;
 
 /// The clients of this process; makes the SDK's connectors from them.
 pub struct Connections {

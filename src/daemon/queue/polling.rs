@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{self, JoinError};
 
-use crate::ledger::{Change, Poll, SavedSession, State, Version};
+use crate::ledger::{Change, Ledger, Poll, SavedSession, State, Version};
 use crate::poll::{Member, Polled, Poller, Tick};
 use crate::protocol::{Digest, Identity};
 use crate::settings::Profile;
@@ -80,38 +80,41 @@ impl Queue {
             self.hands.clock.clone(),
             Arc::clone(&self.shared.permits),
         );
-        let polling = Box::pin(async move {
-            let mut polled = None;
-            if changes.is_empty() {
-                let Ok(_permit) = permits.acquire().await else {
-                    // The daemon ends: what has not begun does not begin.
-                    return Answer {
-                        identity,
-                        poller,
-                        polled: Some(Polled::TooEarly),
-                        changes,
-                        saved: Ok(()),
-                    };
+        // Of a thousand profiles that are due at once most wait for their turn, and what a poll needs is made when it
+        // begins: a task has room for all that it ever holds.
+        let polling = async move {
+            if !changes.is_empty() {
+                let saved = save(&ledger, &changes).await;
+                return Answer {
+                    identity,
+                    poller,
+                    polled: None,
+                    changes,
+                    saved,
                 };
-                let answer = poller.poll().await;
-                changes = changes_of(&identity, &answer, &poller, &known, clock.now().wall);
-                polled = Some(answer);
             }
-            let saved = match changes.is_empty() {
-                true => Ok(()),
-                false => ledger
-                    .commit(changes.clone())
-                    .await
-                    .map_err(|error| with_causes(&error)),
+            let Ok(turn) = permits.acquire().await else {
+                // The daemon ends: what has not begun does not begin.
+                return Answer {
+                    identity,
+                    poller,
+                    polled: Some(Polled::TooEarly),
+                    changes,
+                    saved: Ok(()),
+                };
             };
+            let answer = Box::pin(poller.poll()).await;
+            drop(turn);
+            changes = changes_of(&identity, &answer, &poller, &known, clock.now().wall);
+            let saved = save(&ledger, &changes).await;
             Answer {
                 identity,
                 poller,
-                polled,
+                polled: Some(answer),
                 changes,
                 saved,
             }
-        });
+        };
         let task = self.polls.spawn(polling);
         self.polled.insert(task.id(), identity_of_task);
     }
@@ -244,6 +247,14 @@ impl Queue {
             waiter.identities.remove(identity);
         }
     }
+}
+
+async fn save(ledger: &Ledger, changes: &[Change]) -> Result<(), String> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let committed = ledger.commit(changes.to_vec()).await;
+    committed.map_err(|error| with_causes(&error))
 }
 
 /// A poller that goes on from what the ledger holds.
