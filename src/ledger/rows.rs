@@ -69,6 +69,7 @@ pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
         "SELECT identity, digest, label, content_type, size, since FROM history ORDER BY identity, position",
         |row| {
             let versions = state.history.or_default(&identity(row, 0)?);
+            versions.reserve_exact(1);
             versions.push(version(row)?);
             Ok(())
         },

@@ -175,6 +175,8 @@ impl State {
             // The newest of a profile does not count; it is about to be the newest no more.
             bytes = bytes.saturating_add(versions.last().map_or(0, |newest| newest.size));
         }
+        // Most profiles have one for a long time, and there may be thousands.
+        versions.reserve_exact(1);
         versions.push(version);
         let surplus = versions.len().saturating_sub(limits.per_profile);
         for old in versions.drain(..surplus) {

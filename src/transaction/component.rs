@@ -21,11 +21,13 @@ pub struct Component {
     reverse: Reverse,
 }
 
-/// The same relations from the other end: a thousand profiles of one service are asked for one by one.
+/// The same relations from the other end: a thousand profiles of one service are asked for one by one. There may be as many
+/// components as profiles, and a map keeps room for eleven.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Reverse {
-    names: BTreeMap<Identity, Vec<ProfileName>>,
-    fed: BTreeMap<Identity, BTreeSet<TargetPath>>,
+    /// In order, as the next.
+    names: Box<[(Identity, Box<[ProfileName]>)]>,
+    fed: Box<[(Identity, TargetPath)]>,
     depended: BTreeMap<ServiceName, BTreeSet<TargetPath>>,
 }
 
@@ -129,31 +131,30 @@ impl Component {
     }
 
     fn indexed(mut self) -> Component {
-        let mut reverse = Reverse::default();
+        let mut names: BTreeMap<&Identity, Vec<ProfileName>> = BTreeMap::new();
         for (name, (_, identity)) in &self.profiles {
-            reverse
-                .names
-                .entry(identity.clone())
-                .or_default()
-                .push(name.clone());
+            names.entry(identity).or_default().push(name.clone());
         }
+        let mut fed = BTreeSet::new();
+        let mut depended: BTreeMap<ServiceName, BTreeSet<TargetPath>> = BTreeMap::new();
         for (path, target) in &self.targets {
             for identity in target.from.iter().filter_map(|name| self.identity(name)) {
-                reverse
-                    .fed
-                    .entry(identity.clone())
-                    .or_default()
-                    .insert(path.clone());
+                fed.insert((identity, path));
             }
             for service in &target.notify {
-                reverse
-                    .depended
-                    .entry(service.clone())
-                    .or_default()
-                    .insert(path.clone());
+                let depended = depended.entry(service.clone()).or_default();
+                depended.insert(path.clone());
             }
         }
-        self.reverse = reverse;
+        let names = names.into_iter();
+        let fed = fed.into_iter();
+        self.reverse = Reverse {
+            names: names
+                .map(|(one, names)| (one.clone(), names.into()))
+                .collect(),
+            fed: fed.map(|(one, path)| (one.clone(), path.clone())).collect(),
+            depended,
+        };
         self
     }
 
@@ -185,11 +186,10 @@ impl Component {
 
     /// The names under which a profile of this identity is declared, for logs.
     pub fn names(&self, identity: &Identity) -> &[ProfileName] {
-        self.reverse
-            .names
-            .get(identity)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        let all = &self.reverse.names;
+        let found = all.binary_search_by(|(one, _)| one.cmp(identity));
+        let found = found.ok().and_then(|at| all.get(at));
+        found.map(|(_, names)| names.as_ref()).unwrap_or_default()
     }
 
     /// The targets that are made from one of these profiles.
@@ -197,10 +197,15 @@ impl Component {
         &self,
         profiles: impl IntoIterator<Item = &'a Identity>,
     ) -> BTreeSet<TargetPath> {
-        let fed = profiles
-            .into_iter()
-            .filter_map(|identity| self.reverse.fed.get(identity));
-        fed.flatten().cloned().collect()
+        let fed = profiles.into_iter().flat_map(|identity| {
+            let all = &self.reverse.fed;
+            let first = all.partition_point(|(one, _)| one < identity);
+            let from_there = all.get(first..).unwrap_or_default();
+            from_there
+                .iter()
+                .take_while(move |(one, _)| one == identity)
+        });
+        fed.map(|(_, path)| path.clone()).collect()
     }
 
     pub fn feeders(&self, target: &TargetPath) -> BTreeSet<Identity> {

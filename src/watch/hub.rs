@@ -42,7 +42,8 @@ struct Wanted {
     subscribers: BTreeSet<u64>,
     greedy: BTreeSet<u64>,
     /// Who wants to hear of an entry: a thousand may have one entry each in the same directory.
-    curious: BTreeMap<OsString, BTreeSet<u64>>,
+    /// In order, without repetition.
+    curious: BTreeMap<OsString, Vec<u64>>,
     /// The directory itself without links, where it exists.
     real: Option<PathBuf>,
     /// Where it does not exist: the nearest ancestor that does.
@@ -108,7 +109,9 @@ impl Hub {
             Some(entries) => {
                 for name in entries {
                     let curious = wanted.curious.entry(name.clone()).or_default();
-                    curious.insert(subscriber);
+                    if let Err(place) = curious.binary_search(&subscriber) {
+                        curious.insert(place, subscriber);
+                    }
                 }
             }
         }
@@ -142,7 +145,7 @@ impl Wanted {
         }
         self.greedy.remove(&subscriber);
         self.curious.retain(|_, curious| {
-            curious.remove(&subscriber);
+            curious.retain(|one| *one != subscriber);
             !curious.is_empty()
         });
     }

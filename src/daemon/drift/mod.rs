@@ -46,11 +46,12 @@ enum Seen {
 }
 
 /// Which targets a directory's entries are about.
-type Places = BTreeMap<PathBuf, Place>;
+type Places = BTreeMap<PathBuf, Box<Place>>;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Place {
-    names: BTreeMap<OsString, BTreeSet<TargetPath>>,
+    /// In the order of the targets.
+    names: BTreeMap<OsString, Vec<TargetPath>>,
     /// Entries that are links on the way to a target: when one is another, other directories are to be watched.
     links: BTreeSet<OsString>,
     /// Directory targets that it is part of: every entry is about them.
@@ -275,7 +276,8 @@ impl DriftWatch {
         let mut suspects: BTreeSet<TargetPath> = match &change.name {
             Some(name) => {
                 self.disarmed |= place.links.contains(name);
-                place.names.get(name).cloned().unwrap_or_default()
+                let about = place.names.get(name).into_iter().flatten();
+                about.cloned().collect()
             }
             None => {
                 self.disarmed |= !place.links.is_empty();

@@ -9,7 +9,7 @@ use crate::settings::TargetPath;
 use crate::watch::Watcher;
 
 use super::super::way::{Way, walk};
-use super::Places;
+use super::{Place, Places};
 
 /// A directory target has no more levels than that, and none that somebody made deeper is the right one.
 const LEVELS: usize = 64;
@@ -68,7 +68,7 @@ fn places(installer: &Installer, targets: &BTreeSet<TargetPath>) -> Places {
             // When it leads to another generation, other directories are to be watched.
             place.links.insert(name.clone());
         }
-        place.names.entry(name).or_default().insert(path.clone());
+        place.about(name, path);
         if path.is_directory() {
             add_inside(&mut places, path, &way.end.join(path.file_name()));
         }
@@ -78,13 +78,22 @@ fn places(installer: &Installer, targets: &BTreeSet<TargetPath>) -> Places {
             let way = walk(installer.root(), path.as_str());
             if let (Some(directory), Some(name)) = (way.end.parent(), way.end.file_name()) {
                 let place = places.entry(directory.to_owned()).or_default();
-                let about = place.names.entry(name.to_owned()).or_default();
-                about.insert(path.clone());
+                place.about(name.to_owned(), path);
             }
             add_links(&mut places, path, &way.links);
         }
     }
     places
+}
+
+impl Place {
+    /// The entry is about this target, too. All that is about one target is said in one go.
+    fn about(&mut self, name: OsString, path: &TargetPath) {
+        let about = self.names.entry(name).or_default();
+        if about.last() != Some(path) {
+            about.push(path.clone());
+        }
+    }
 }
 
 /// One name in a generation.
@@ -145,7 +154,6 @@ fn add_links(places: &mut Places, path: &TargetPath, links: &[(PathBuf, OsString
     for (directory, name) in links {
         let place = places.entry(directory.clone()).or_default();
         place.links.insert(name.clone());
-        let about = place.names.entry(name.clone()).or_default();
-        about.insert(path.clone());
+        place.about(name.clone(), path);
     }
 }
