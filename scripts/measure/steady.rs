@@ -152,8 +152,9 @@ pub fn idle(plan: &Plan) -> Vec<Row> {
         Ok(running) => running,
         Err(why) => return vec![Row::failed(what, "/min", why)],
     };
-    // What is late of the start: connections that nobody needs any more, threads that end.
-    sleep(plan.pick(Duration::from_secs(120), Duration::ZERO));
+    // What is late of the start: threads that end, connections that nobody needs any more. The client looks every 90 s for
+    // those that were idle for 90 s.
+    sleep(plan.pick(Duration::from_secs(190), Duration::ZERO));
     let calls = running.world.path("calls");
     let strace = Command::new("strace")
         .args(["-f", "-ttt", "-o"])

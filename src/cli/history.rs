@@ -65,6 +65,9 @@ impl Arguments {
 fn print(history: &History) {
     for (name, versions) in &history.profiles {
         out!("profile {name}");
+        if versions.is_empty() {
+            out!("  nothing has been received yet");
+        }
         for version in versions {
             let label = version.label.as_deref();
             let label = label.map_or(String::new(), |label| format!(" ({label})"));

@@ -227,7 +227,7 @@ impl Call<'_> {
             FaultKind::Operator,
             false,
             "no region is known",
-            "set `aws.region`, AWS_REGION, or `region` in the shared config file",
+            "set `aws.region` (for `fetch`: `--region`), AWS_REGION, or `region` in the shared config file",
         )
     }
 

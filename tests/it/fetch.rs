@@ -172,6 +172,14 @@ fn what_the_operator_has_to_repair_ends_at_once() {
 }
 
 #[test]
+fn without_a_region_it_says_how_to_name_one_here() {
+    let asked = fetch("http://192.0.2.1", &[("AWS_REGION", "")], &[]);
+    let text = refused(&asked, 1);
+    assert!(text.contains("no region is known"), "{text}");
+    assert!(text.contains("`--region`"), "{text}");
+}
+
+#[test]
 fn a_lost_answer_is_asked_for_once_more_with_the_same_token() {
     for lost in [
         Vec::new(),

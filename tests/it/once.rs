@@ -94,6 +94,8 @@ fn throttled_to_the_end_is_75_and_a_throttled_call_is_asked_again() {
     server.faults(json!([{"kind": "throttle", "operation": "start"}]));
     let output = world.output(&["once", "--timeout", "1s"]);
     assert_eq!(code(&output), 75, "{}", text(&output));
+    let history = text(&world.output(&["history"]));
+    assert_eq!(history, "profile limits\n  nothing has been received yet\n");
     server.faults(json!([{"kind": "internal_error", "operation": "start", "count": 2}]));
     let output = world.output(&["once"]);
     assert_eq!(code(&output), 0, "{}", text(&output));
