@@ -1,8 +1,10 @@
 //! What services are told, and which process a signal reaches, through the built program.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::double::{Double, reply};
@@ -335,4 +337,78 @@ fn what_commands_write_is_in_the_log_by_line_and_its_end_in_history_with_a_daemo
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(history(&["app"]), shown);
     assert_eq!(world.output(&["history", "nobody"]).status.code(), Some(66));
+}
+
+/// Every write to the disk takes longer than the daemon waits for one more answer. Answers that only wait for the ledger
+/// are no stragglers.
+#[test]
+fn what_changes_in_one_tick_is_told_once_however_slow_the_disk_is() {
+    const PROFILES: usize = 40;
+    let straced = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "true"])
+        .output();
+    if !straced.is_ok_and(|output| output.status.success()) {
+        return skip("strace is not installed, or may not trace here");
+    }
+    let names: Vec<_> = (0..PROFILES).map(|number| format!("p{number}")).collect();
+    let lines: String = names.iter().map(|name| format!("  {name}:\n")).collect();
+    let from = names.join(", ");
+    let lines = format!(
+        "profiles:\n{lines}targets:\n  /etc/app/all: {{from: [{from}], template: all.j2, notify: app}}\nservices:\n  app: {{command: {{shell: \"cat root/etc/app/all >> told; echo >> told\"}}}}\n"
+    );
+    let world = World::new();
+    world.write(
+        "all.j2",
+        "{% for _, text in profiles|items %}{{ text }}{% endfor %}",
+    );
+    let deploy = |text: &str| {
+        for name in &names {
+            world.deploy(&format!("shop/prod/{name}.txt"), text);
+        }
+        text.repeat(PROFILES)
+    };
+    let first = deploy("1");
+    let server = crate::world::Server::start(&world);
+    world.settings(&server, &lines);
+    let daemon = world.run();
+    let told = || world.read("told").unwrap_or_default();
+    wait_for("the first is told", || told().ends_with('\n').then_some(()));
+
+    // No poll sees half of what is deployed.
+    daemon.signal(Signal::SIGSTOP);
+    let second = deploy("2");
+    let mut strace = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-p",
+            &daemon.pid().to_string(),
+        ])
+        .args(["-e", "trace=fsync,fdatasync"])
+        .args(["-e", "inject=fsync,fdatasync:delay_enter=500000"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let tasks = format!("/proc/{}/task", daemon.pid());
+    wait_for("every thread is traced", || {
+        let mut tasks = fs::read_dir(&tasks).unwrap();
+        tasks
+            .all(|task| {
+                let status = fs::read_to_string(task.unwrap().path().join("status"));
+                !status.unwrap_or_default().contains("TracerPid:\t0\n")
+            })
+            .then_some(())
+    });
+    daemon.signal(Signal::SIGCONT);
+    wait_for("the second is told", || {
+        told().contains(&second).then_some(())
+    });
+    let id = i32::try_from(strace.id()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+    strace.wait().unwrap();
+    world.wait_for_status("/state", &serde_json::json!("healthy"));
+    assert_eq!(told(), format!("{first}\n{second}\n"), "{}", world.log());
+    assert_eq!(daemon.stop(), Some(0));
 }

@@ -27,7 +27,7 @@ use crate::words::with_causes;
 
 pub use orders::Obeyed;
 use orders::Ordered;
-use polling::Answer;
+use polling::{Answer, Saving};
 use waiting::Waiter;
 
 use super::drift::DriftWatch;
@@ -170,6 +170,8 @@ struct Queue {
     /// News of the running tick, and the steady time at which they are planned without the stragglers.
     gathered: Scope,
     gather_until: Option<Duration>,
+    /// Polls that were answered, and whose answers the ledger is taking.
+    saving: Saving,
     jitter: f64,
     /// The next tick; outer `None`: it has to be looked for. Of ten thousand profiles that is a long look, and the queue
     /// wakes often.
@@ -224,6 +226,7 @@ impl Queue {
             step: None,
             gathered: Scope::nothing(),
             gather_until: None,
+            saving: Saving::default(),
             jitter: random.f64(),
             tick: None,
             random,
@@ -361,9 +364,7 @@ impl Queue {
 
     fn time(&mut self) {
         let now = self.steady();
-        if self.gather_until.is_some_and(|at| at <= now) {
-            self.plan_gathered();
-        }
+        self.gathering(now);
         if self.next_poll().is_some_and(|at| at <= now) {
             let due = self.due_polls();
             self.jitter = self.random.f64();

@@ -1,6 +1,7 @@
 //! A queue's polls: when the next tick is, what a poll's task does, what its answer means.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +24,30 @@ const STRAGGLERS: Duration = Duration::from_millis(300);
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 /// Before a profile whose poll died is polled again.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
+
+/// How many polls wait for the ledger only. It is no straggler who does: without the ledger nothing is swapped either.
+#[derive(Clone, Default)]
+pub(super) struct Saving(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+struct Waits(Saving);
+
+impl Saving {
+    fn one(&self) -> Waits {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Waits(self.clone())
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What a poll's task brings back.
 pub(super) struct Answer {
@@ -80,10 +105,12 @@ impl Queue {
             self.hands.clock.clone(),
             Arc::clone(&self.shared.permits),
         );
+        let saving = self.saving.clone();
         // Of a thousand profiles that are due at once most wait for their turn, and what a poll needs is made when it
         // begins: a task has room for all that it ever holds.
         let polling = async move {
             if !changes.is_empty() {
+                let _waits = saving.one();
                 let saved = save(&ledger, &changes).await;
                 return Answer {
                     identity,
@@ -105,6 +132,7 @@ impl Queue {
             };
             let answer = Box::pin(poller.poll()).await;
             drop(turn);
+            let _waits = saving.one();
             changes = changes_of(&identity, &answer, &poller, &known, clock.now().wall);
             let saved = save(&ledger, &changes).await;
             Answer {
@@ -117,6 +145,26 @@ impl Queue {
         };
         let task = self.polls.spawn(polling);
         self.polled.insert(task.id(), identity_of_task);
+    }
+
+    /// Plans what has come without the stragglers, when none has come for so long.
+    pub(super) fn gathering(&mut self, now: Duration) {
+        let waited = |queue: &Queue| queue.gather_until.is_some_and(|at| at <= now);
+        if !waited(self) {
+            return;
+        }
+        // Those that came while this queue had no turn. Each begins the wait anew.
+        while let Some(joined) = self.polls.try_join_next_with_id() {
+            self.joined(joined);
+        }
+        if !waited(self) {
+            return;
+        }
+        if self.saving.is_under_way() {
+            self.gather_until = Some(now + STRAGGLERS);
+        } else {
+            self.plan_gathered();
+        }
     }
 
     pub(super) fn joined(&mut self, joined: Result<(task::Id, Answer), JoinError>) {
