@@ -105,11 +105,11 @@ written!(Profile, "a profile" {
     configuration_profile: String = "the profile's name here",
     /// asked of the service; the interval that it answers is kept, with up to 10 % on top. From `15s` to `23h`;
     /// from `1s` with `local` or an endpoint on loopback
-    poll_interval: Duration = "`defaults`, else `60s`",
+    poll_interval: Duration = "`defaults`, else `60s`; `2s` with `local`",
     /// `false`: while it has no configuration it is left out of `merge`, is `none` in templates, and delays neither
     /// start nor `once`
     required: bool = "`true`",
-    /// bodies are not shown by `plan`; a new file made from it has mode 0600
+    /// bodies are shown by no command unless it is asked to; a new file made from it has mode 0600
     sensitive: bool = "`false`",
     /// what a configuration must be
     validate: Validate = "none",
