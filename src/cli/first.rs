@@ -1,13 +1,18 @@
 //! The first configuration of a session of its own, for the commands that keep no session.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cli::screen::err;
 use crate::clock::Clock;
 use crate::poll::{Polled, Poller};
 use crate::protocol::Configuration;
 use crate::settings::Profile;
 use crate::source::{Fault, FaultKind, Source};
+
+/// When somebody before a terminal begins to wonder whether anything goes on.
+const LONG: Duration = Duration::from_secs(2);
 
 /// Why no configuration came.
 #[derive(Debug)]
@@ -46,4 +51,19 @@ pub async fn first_configuration(
         let pause = poller.earliest().saturating_sub(clock.now().steady);
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Waits, and says on standard error whose answer stays away, where that takes long. `patience`: when the caller gives up.
+pub async fn said_when_long<T>(
+    answer: impl Future<Output = T>,
+    whose: &str,
+    patience: Duration,
+) -> T {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(LONG, &mut answer).await {
+        return answer;
+    }
+    let seconds = patience.as_secs();
+    err!("note: no answer yet about {whose}; given up {seconds} s after it was asked for");
+    answer.await
 }

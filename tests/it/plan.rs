@@ -536,3 +536,27 @@ fn what_is_held_or_left_alone_is_said_and_is_no_difference() {
     assert_eq!(exit, Some(0), "{shown}");
     assert!(shown.contains("left alone (`on_drift: report`)"), "{shown}");
 }
+
+#[test]
+fn a_plan_that_waits_for_an_answer_says_so_while_it_waits() {
+    let world = World::new();
+    // Connections are taken by the kernel, and nobody answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let settings = format!(
+        "aws: {{region: eu-west-1, endpoint_url: \"http://{address}\"}}\nroot: root\ndefaults: {{application: shop, environment: prod}}\n{SETTINGS}"
+    );
+    world.write("appconfigd.yaml", &settings);
+    fs::create_dir_all(world.target("/etc/app")).unwrap();
+    let said = fs::File::create(world.path("said")).unwrap();
+    let mut plan = world.command(&["plan"]).stderr(said).spawn().unwrap();
+    wait_for("it says that it waits", || {
+        world
+            .read("said")?
+            .starts_with("note: no answer yet about 1 profile; ")
+            .then_some(())
+    });
+    assert_eq!(plan.try_wait().unwrap(), None, "it still waits");
+    plan.kill().unwrap();
+    plan.wait().unwrap();
+}

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::permission::statement;
 use super::report::{Report, Verdict};
-use crate::cli::first::{Miss, first_configuration};
+use crate::cli::first::{Miss, first_configuration, said_when_long};
 use crate::clock::Clock;
 use crate::daemon::status::{ProfileCondition, Status};
 use crate::settings::{AwsSettings, Profile, ProfileName, Settings};
@@ -258,7 +258,9 @@ async fn ask(
         clock.clone(),
         |fault| last = Some(fault),
     );
-    let fault = match tokio::time::timeout(PATIENCE, Box::pin(first)).await {
+    let first = tokio::time::timeout(PATIENCE, Box::pin(first));
+    let whose = format!("profile `{name}`");
+    let fault = match said_when_long(first, &whose, PATIENCE).await {
         Ok(Ok((configuration, _))) => {
             let said = format!("profile `{name}`: {} bytes", configuration.bytes().len());
             report.ok("permissions", &said);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::first::{Miss, first_configuration};
+use crate::cli::first::{Miss, first_configuration, said_when_long};
 use crate::cli::screen::err;
 use crate::clock::Clock;
 use crate::daemon::{Daemon, StartError, offline_source, serve};
@@ -14,6 +14,7 @@ use crate::protocol::{Configuration, Identity};
 use crate::settings::{Profile, ProfileName, Settings, TargetPath};
 use crate::source::{FaultKind, Source};
 use crate::transaction::Component;
+use crate::words::count;
 
 /// How long a source that does not answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -57,7 +58,9 @@ impl Newest {
         let source = Source::new(settings, endpoint)
             .await
             .map_err(StartError::Source)?;
-        newest.fetch(unknown, &source, clock).await;
+        let whose = count(unknown.len(), "profile");
+        let fetched = newest.fetch(unknown, &source, clock);
+        said_when_long(fetched, &whose, PATIENCE).await;
         if let Some(server) = server {
             server.stop().await;
         }
