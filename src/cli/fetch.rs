@@ -15,12 +15,12 @@ use crate::install::{InstallError, Installer, Kept, Placement, Wanted};
 use crate::protocol::{Configuration, Digest};
 use crate::settings::{
     AwsSettings, Profile, ProfileName, Settings, SourceSettings, TargetPath, Validate,
-    parse_duration,
 };
 use crate::source::{Fault, FaultKind, Source};
 use crate::words::with_causes;
 
 use super::first::{Miss, first_configuration};
+use super::limit::limit;
 use super::screen::err;
 use super::start::runtime;
 use super::{Exit, Globals};
@@ -375,26 +375,9 @@ fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-/// A time that has some length.
-pub(super) fn limit(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("that is no time at all: write `30s` or `2m`".into()),
-        limit => Ok(limit),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_limit_has_a_unit_and_is_not_zero() {
-        assert_eq!(limit("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(limit("500ms"), Ok(Duration::from_millis(500)));
-        for bad in ["", "0s", "-3s", "30", "soon"] {
-            assert!(limit(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn an_endpoint_is_a_url_of_http() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fetch::limit;
+use super::limit::limit;
 use super::order::{Ends, give, holdable};
 use super::{Exit, Globals};
 use crate::settings::parse_duration;

@@ -12,6 +12,7 @@ mod forget;
 mod globals;
 mod history;
 mod hold;
+mod limit;
 mod once;
 mod order;
 mod plan;
